@@ -1,0 +1,103 @@
+"""The entry point: puts the doors together. `mikata COMMAND`, `mikata macro`, `mikata imagej`, `mikata demo`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from mikata import cli
+from mikata.commands import COMMANDS
+
+_FIJI = Parameter(help="Folder Fiji.app to run in; without it, or MIKATA_FIJI, ImageJ itself.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(
+            stream, "reconfigure"
+        ):  # names in Japanese must not fail on a console of another code page
+            stream.reconfigure(errors="replace")
+    return cli.main(_app(), arguments)
+
+
+def _app() -> App:
+    app = cli.build(COMMANDS, _version)
+    app.command(_macro, name="macro", group="ImageJ")
+    app.command(_imagej, name="imagej", group="ImageJ")
+    app.command(_demo, name="demo", group="ImageJ")
+    app.command(_commands, name="commands", group="ImageJ")
+    return app
+
+
+def _version() -> str:
+    import mikata
+
+    return mikata.__version__
+
+
+def _commands() -> int:
+    """Print all commands and their parameters as a Markdown table."""
+    from mikata.command import documentation
+
+    print(documentation(COMMANDS), end="")
+    return 0
+
+
+def _macro(
+    file: Annotated[str, Parameter(help="The macro (.ijm).")],
+    /,
+    *,
+    arg: Annotated[str, Parameter(help="Text that the macro gets from getArgument().")] = "",
+    image: Annotated[str | None, Parameter(help="Image to open first.")] = None,
+    fiji: Annotated[str | None, _FIJI] = None,
+    gui: Annotated[bool, Parameter(help="Show ImageJ's windows.", negative="")] = False,
+) -> int:
+    """Run an ImageJ macro that may use Mikata's commands; the exit status is 0 only if it ran to its end."""
+    path = cli.existing_file(file)
+    opened = cli.existing_file(image) if image else None
+    from mikata import imagej
+    from mikata.images import read
+
+    ij = imagej.start(headless=not gui, fiji=Path(fiji) if fiji else None)
+    if opened:
+        ij.show(read(opened))
+    returned = ij.run_macro_file(path, arg)
+    if returned:
+        print(returned)
+    return 0
+
+
+def _imagej(
+    *files: Annotated[str, Parameter(help="Images to open.", show_default=False)],
+    fiji: Annotated[str | None, _FIJI] = None,
+) -> int:
+    """Open ImageJ with the menu Plugins > Mikata, and wait until it is closed."""
+    paths = [cli.existing_file(name) for name in files]
+    from mikata import imagej
+    from mikata.images import read
+
+    ij = imagej.start(headless=False, fiji=Path(fiji) if fiji else None)
+    for path in paths:
+        ij.show(read(path))
+    ij.wait()
+    return 0
+
+
+def _demo(
+    *,
+    out: Annotated[str, Parameter(help="Folder for everything the demo makes.")] = "demo",
+    fiji: Annotated[str | None, _FIJI] = None,
+    overwrite: Annotated[bool, Parameter(help="Replace the folder of an earlier demo.", negative="")] = False,
+) -> int:
+    """The main job on real photographs: train, package, explain from an ImageJ macro, report."""
+    from mikata import demo
+
+    with cli.Console() as console:
+        made = demo.run(Path(out), fiji=Path(fiji) if fiji else None, overwrite=overwrite, progress=console)
+    for what, path in made.items():
+        print(f"{what + ':':<22}{path}")
+    return 0

@@ -1,0 +1,191 @@
+"""The networks of Mikata's packages, from torch and torchvision alone.
+
+This file is copied as it stands into every package that Mikata writes, so that other programs can
+rebuild the network there and load the state dict beside it. It must import nothing of Mikata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+SMALL_CNN = "small_cnn"
+"""Name of the one network that is not torchvision's."""
+
+# Auxiliary heads exist for training the ImageNet way only, and make the network return a tuple.
+# Their initialisation is asked for by name, since torchvision warns where it is left open.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+class SmallCNN(nn.Module):
+    """A small fully convolutional network for textures, cells and small structures.
+
+    Six 3 x 3 convolutions with batch normalisation, three poolings by 2, global average pooling and a
+    linear head: 0.13 million parameters. The last feature map has one cell for 8 x 8 px, and a cell
+    sees 50 x 50 px, so that heat maps stay sharp. It takes any image of at least 32 x 32 px.
+
+    Parameters
+    ----------
+    classes:
+        Number of outputs.
+    channels:
+        Number of input channels.
+    """
+
+    def __init__(self, classes: int, channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = channels
+        for block in ((16,), (32, 32), (64, 64), (96,)):
+            if layers:
+                layers.append(nn.MaxPool2d(2))
+            for outputs in block:
+                # no bias: the batch normalisation after it has one
+                layers += [
+                    nn.Conv2d(width, outputs, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(),
+                ]
+                width = outputs
+        self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (N, classes) of images (N, channels, H, W)."""
+        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))  # type: ignore[no-any-return]
+
+
+class Normalise(nn.Module):
+    """``(x - mean) / std`` for each channel.
+
+    Parameters
+    ----------
+    mean, std:
+        One number a channel, in the unit of the pixel values; `std` above 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).reshape(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise images (N, C, H, W)."""
+        return (x - self.mean) / self.std
+
+
+class Classifier(nn.Module):
+    """A network for classes, with its normalisation before and its softmax behind.
+
+    Parameters
+    ----------
+    network:
+        ``small_cnn``, or the name of a torchvision classification model.
+    classes:
+        Number of classes, at least 2.
+    channels:
+        Number of input channels, at least 1. Where a torchvision network has 3, its first convolution
+        is replaced by one of the same kind.
+    mean, std:
+        One number a channel, in the unit of the pixel values: the network sees ``(x - mean) / std``.
+
+    Attributes
+    ----------
+    configuration:
+        The arguments it was made with: ``Classifier(**configuration)`` is the same network.
+    normalise:
+        The normalisation.
+    network:
+        The plain network: normalised values (N, C, H, W) to scores (N, K); torchvision's names of layers.
+
+    Raises
+    ------
+    ValueError
+        If the network's name is unknown, or a number is out of range.
+    """
+
+    def __init__(
+        self, network: str, classes: int, channels: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ValueError(f"a classifier needs at least 2 classes, not {classes}")
+        if channels < 1:
+            raise ValueError(f"a classifier needs at least 1 channel, not {channels}")
+        if len(mean) != channels or len(std) != channels:
+            raise ValueError(f"{channels} channels need {channels} numbers each for mean and std")
+        if not all(abs(value) < float("inf") for value in (*mean, *std)) or min(std) <= 0:
+            raise ValueError(f"mean and std must be finite, std above 0, not {list(mean)} and {list(std)}")
+        self.configuration: dict[str, Any] = {
+            "network": network,
+            "classes": int(classes),
+            "channels": int(channels),
+            "mean": [float(value) for value in mean],
+            "std": [float(value) for value in std],
+        }
+        self.normalise = Normalise(mean, std)
+        self.network = make_network(network, classes, channels)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores (N, K) before the softmax, of images (N, C, H, W) in the unit of the training images."""
+        return self.network(self.normalise(x))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Probabilities (N, K) of images (N, C, H, W) in the unit of the training images."""
+        return torch.softmax(self.logits(x), dim=1)
+
+
+def make_network(name: str, classes: int, channels: int) -> nn.Module:
+    """Return the plain network of a name, with random weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of this name.
+    """
+    if name == SMALL_CNN:
+        return SmallCNN(classes, channels)
+    builder = getattr(models, name, None)
+    # functions only: torchvision.models holds classes, modules and weights of the same spelling too
+    if name.startswith(("_", "get_")) or not name.islower() or not callable(builder):
+        raise ValueError(f"there is no network named {name}")
+    network: nn.Module = builder(weights=None, num_classes=classes, **_OPTIONS.get(name, {}))
+    if channels != 3:
+        _replace_first_convolution(network, channels)
+    return network
+
+
+def first_convolution(network: nn.Module) -> str:
+    """Dotted name of the convolution that sees the image."""
+    return next(str(name) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+
+
+def _replace_first_convolution(network: nn.Module, channels: int) -> None:
+    name = first_convolution(network)
+    parent = network.get_submodule(name.rpartition(".")[0])
+    old = network.get_submodule(name)
+    if not isinstance(old, nn.Conv2d):
+        raise TypeError(name)
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        stride=old.stride,  # type: ignore[arg-type]
+        padding=old.padding,  # type: ignore[arg-type]
+        dilation=old.dilation,  # type: ignore[arg-type]
+        groups=old.groups,
+        bias=old.bias is not None,
+        padding_mode=old.padding_mode,
+    )
+    setattr(parent, name.rpartition(".")[2], new)

@@ -1,0 +1,469 @@
+"""A command is a typed function; this module reads its declaration once, for every door.
+
+Signature and docstring say everything: types, defaults, ranges (`Range`), choices (`Literal`),
+labels and help (from the docstring's Parameters: ``name : label``, then the help; without a label, the name
+in words with its unit). From that come the function
+itself with its arguments checked, the command line, ImageJ's dialog, the macro options and the
+documentation. Nothing here loads NumPy, torch or Java.
+
+The macro form is ImageJ's own (``ij.Macro``, ``ij.gui.GenericDialog``): ``key=value``,
+``key=[a value with spaces]``, ``key='...'``, and a flag by its name alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import keyword
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from mikata.errors import ParameterError
+from mikata.types import Progress, Result
+
+Kind = Literal["images", "input", "output", "flag", "integer", "number", "choice", "text"]
+Group = Literal["Learn", "Predict", "Explain", "Measure", "Package"]
+F = TypeVar("F", bound=Callable[..., Result])
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest allowed value, both included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class _Role:
+    """What a path or an image stands for, which its type alone does not say."""
+
+    kind: Kind
+
+
+Images = Annotated[Any, _Role("images")]
+"""Images to work on: a file, a folder, a list of them, an `Image` or an array; in ImageJ the current image."""
+
+InputPath = Annotated[Path, _Role("input")]
+"""A file or folder that must exist."""
+
+OutputPath = Annotated[Path | None, _Role("output")]
+"""A file or folder that the command writes."""
+
+REQUIRED: Any = inspect.Parameter.empty
+
+# Units in which a name may end, and how a dialog shows them.
+_UNITS = {"percent": "%", "px": "px", "mm": "mm", "s": "s", "rad": "rad"}
+
+_GROOVY_WORDS = frozenset(
+    """abstract as assert boolean break byte case catch char class const continue def default do double else
+    enum extends false final finally float for goto if implements import in instanceof int interface long
+    native new null package private protected public return short static strictfp super switch synchronized
+    this threadsafe throw throws trait transient true try var void volatile while""".split()
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a command.
+
+    `low` and `high` are None where there is no bound; `choices` is empty unless `kind` is ``choice``.
+    `positional` parameters are a command line's arguments, all others its options.
+    """
+
+    name: str
+    kind: Kind
+    label: str
+    default: Any
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    positional: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given (images are taken from ImageJ where they are not)."""
+        return self.default is REQUIRED
+
+    @property
+    def default_text(self) -> str:
+        """The default as a user would type it; empty where there is none."""
+        if self.required or self.default is None:
+            return ""
+        return _number(self.default) if isinstance(self.default, float) else str(self.default)
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, empty where anything goes."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.low is not None and self.high is not None:
+            if math.isinf(self.high):
+                return f"at least {_number(self.low)}"
+            return f"from {_number(self.low)} to {_number(self.high)}"
+        return ""
+
+    def convert(self, value: Any, title: str) -> Any:
+        """The value in its type, or a `ParameterError` that says what is allowed."""
+        try:
+            return self._convert(value)
+        except ValueError as error:
+            raise ParameterError(f"{title}: {self.name} {error}") from None
+
+    def _convert(self, value: Any) -> Any:
+        if value is None and self.default is None:
+            return None
+        match self.kind:
+            case "images":
+                return _existing(value) if isinstance(value, str | Path | list | tuple) else value
+            case "input" | "output":
+                return self._path(value)
+            case "flag":
+                return _flag(value)
+            case "integer" | "number":
+                return self._number(value)
+            case "choice":
+                if value not in self.choices:
+                    near = difflib.get_close_matches(str(value), self.choices, 1)
+                    hint = f" (did you mean {near[0]}?)" if near else ""
+                    raise ValueError(f"is '{value}'{hint}; it must be {self.allowed}.")
+                return value
+            case "text":
+                return str(value)
+        typing.assert_never(self.kind)
+
+    def _path(self, value: Any) -> Path | None:
+        if not isinstance(value, str | Path):
+            raise ValueError(f"must be a path, not {type(value).__name__}.")
+        if isinstance(value, str):
+            value = value.strip()
+        if value == "":
+            if self.default is None:
+                return None
+            raise ValueError(f"is empty; give {_a_path(self)}.")
+        path = Path(value).expanduser()
+        if self.kind == "input":
+            _existing(path)
+        return path
+
+    def _number(self, value: Any) -> int | float:
+        whole = self.kind == "integer"
+        number: float | None = None
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except ValueError:
+                number = None
+        elif hasattr(value, "__float__") and not isinstance(value, bool):  # NumPy's scalars
+            number = float(value)
+        if number is None or not math.isfinite(number) or (whole and number != int(number)):
+            raise ValueError(f"is '{value}'; it must be a {'whole ' if whole else ''}number{self._bounds()}.")
+        if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+            raise ValueError(f"is {value}; it must be {self.allowed}.")
+        return int(number) if whole else number
+
+    def _bounds(self) -> str:
+        return f" {self.allowed}" if self.allowed else ""
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def _a_path(parameter: Parameter) -> str:
+    return "an existing file or folder" if parameter.kind == "input" else "a file or folder to write"
+
+
+def _existing(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_existing(item) if isinstance(item, str | Path) else item for item in value]
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise ValueError(f"is '{path}', which does not exist.")
+    return path
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in ("true", "false"):
+        return text == "true"
+    raise ValueError(f"is '{value}'; it must be true or false.")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A function's declaration: `title` as in ImageJ's menu, `group` its sub-menu."""
+
+    title: str
+    group: Group
+    function: Callable[..., Result]
+    summary: str
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the Python function."""
+        return self.function.__name__
+
+    @property
+    def cli_name(self) -> str:
+        """Name on the command line: the title in lower case with hyphens."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    @property
+    def plain_title(self) -> str:
+        """The title without its dots, for messages and windows."""
+        return self.title.removesuffix("...")
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name; `ParameterError` with the known ones where there is none."""
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        known = [p.name for p in self.parameters]
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise ParameterError(
+            f"{self.plain_title}: unknown key '{name}'{hint}. Known keys: {', '.join(known)}."
+        )
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every parameter's value, checked and in its type; defaults where nothing was given.
+
+        Raises
+        ------
+        ParameterError
+            An unknown name, a missing required value, or one that is not allowed.
+        """
+        for name in given:
+            self.parameter(name)
+        result: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.name in given:
+                result[parameter.name] = parameter.convert(given[parameter.name], self.plain_title)
+            elif parameter.required:
+                raise ParameterError(f"{self.plain_title}: {parameter.name} is missing. {parameter.help}")
+            else:
+                result[parameter.name] = parameter.default
+        return result
+
+    def run(self, given: Mapping[str, Any], progress: Progress) -> Result:
+        """Check the values and call the function."""
+        return self.function(**self.values(given), progress=progress)
+
+    def parse_options(self, options: str) -> dict[str, Any]:
+        """ImageJ's options string as given values (still to be checked by `values`)."""
+        given: dict[str, Any] = {}
+        for key, value in parse_options(options):
+            parameter = self.parameter(key)
+            if key in given:
+                raise ParameterError(f"{self.plain_title}: the key '{key}' is there twice.")
+            if value is None and parameter.kind != "flag":
+                raise ParameterError(
+                    f"{self.plain_title}: {key} has no value; write {key}=value, or {key}=[a value with spaces]."
+                )
+            given[key] = True if value is None else value
+        return given
+
+    def format_options(self, given: Mapping[str, Any]) -> str:
+        """The options string of a macro, with the values that differ from the defaults."""
+        parts = []
+        for parameter in self.parameters:
+            value = given.get(parameter.name, parameter.default)
+            if value is REQUIRED or value is None or value == parameter.default:
+                continue
+            if parameter.kind == "flag":
+                parts.append(parameter.name)
+            else:
+                parts.append(f"{parameter.name}={quote_option(str(value))}")
+        return " ".join(parts)
+
+
+def parse_options(options: str) -> list[tuple[str, str | None]]:
+    """Split a macro's options as ``ij.Macro.getValue`` does; a key alone has the value None.
+
+    Square brackets nest; a value in single quotes is taken as it is.
+
+    Raises
+    ------
+    ParameterError
+        If a bracket or quote is not closed, or something is not ``key`` or ``key=value``.
+    """
+    result: list[tuple[str, str | None]] = []
+    i = 0
+    while i < len(options):
+        if options[i].isspace():
+            i += 1
+            continue
+        found = re.compile(r"[^\s=\[\]']+").match(options, i)
+        if not found:
+            raise ParameterError(f"The macro options cannot be read from here: {options[i:].strip()}")
+        key, i = found.group(), found.end()
+        if i >= len(options) or options[i] != "=":
+            result.append((key, None))
+            continue
+        value, i = _option_value(options, i + 1, key)
+        result.append((key, value))
+    return result
+
+
+def _option_value(options: str, start: int, key: str) -> tuple[str, int]:
+    opening = options[start : start + 1]
+    if opening == "[":
+        depth = 0
+        for i in range(start, len(options)):
+            depth += {"[": 1, "]": -1}.get(options[i], 0)
+            if depth == 0:
+                return options[start + 1 : i], i + 1
+        raise ParameterError(f"The value of {key} opens a [ that is not closed.")
+    if opening == "'":
+        end = options.find("'", start + 1)
+        if end < 0:
+            raise ParameterError(f"The value of {key} opens a ' that is not closed.")
+        return options[start + 1 : end], end + 1
+    end = start
+    while end < len(options) and not options[end].isspace():
+        end += 1
+    return options[start:end], end
+
+
+def quote_option(value: str) -> str:
+    """A value as ImageJ's Recorder writes it: in brackets if it has a space, or would be misread."""
+    if value and not re.search(r"\s", value) and value[0] not in "['":
+        return value
+    depth = 0
+    for character in value:
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if depth < 0:
+            break
+    if depth == 0:
+        return f"[{value}]"
+    if "'" not in value:
+        return f"'{value}'"
+    raise ParameterError(f"A macro cannot hold this value (unbalanced brackets and a quote): {value}")
+
+
+def command(title: str, group: Group) -> Callable[[F], F]:
+    """Declare a function as a command; calling it checks its arguments as every door does."""
+
+    def declare(function: F) -> F:
+        declared = _declaration(title, group, function)
+
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Result:
+            progress = kwargs.pop("progress", None) or Progress()
+            names = [p.name for p in declared.parameters if p.positional]
+            if len(args) > len(names):
+                raise ParameterError(f"{declared.plain_title} takes {len(names)} value(s) without a name.")
+            given = dict(zip(names, args, strict=False)) | kwargs
+            return function(**declared.values(given), progress=progress)
+
+        checked.command = declared  # type: ignore[attr-defined]
+        return cast(F, checked)
+
+    return declare
+
+
+def declaration(function: Callable[..., Result]) -> Command:
+    """The declaration of a function made a command by `command`."""
+    return cast(Command, function.command)  # type: ignore[attr-defined]
+
+
+def _declaration(title: str, group: Group, function: Callable[..., Result]) -> Command:
+    summary, helps = read_docstring(function)
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = []
+    for name, item in inspect.signature(function).parameters.items():
+        if name == "progress":
+            continue
+        if keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in _GROOVY_WORDS:
+            raise TypeError(f"{function.__name__}: '{name}' is a keyword and cannot name a parameter")
+        if name not in helps:
+            raise TypeError(f"{function.__name__}: the docstring says nothing of '{name}'")
+        parameter = _parameter(name, hints[name], item.default, *helps[name])
+        if parameter.kind == "flag" and parameter.default is not False:
+            # in a macro a flag is given by its name alone, so its absence must mean false
+            raise TypeError(f"{function.__name__}: the flag '{name}' must be False by default")
+        parameters.append(parameter)
+    return Command(title, group, function, summary, tuple(parameters))
+
+
+def _label(name: str) -> str:
+    """The name in words, with its unit."""
+    *words, last = name.split("_")
+    if words and last in _UNITS:
+        return f"{' '.join(words).capitalize()} ({_UNITS[last]})"
+    return name.replace("_", " ").capitalize()
+
+
+def _parameter(name: str, hint: Any, default: Any, label: str, help_text: str) -> Parameter:
+    role = bounds = None
+    if typing.get_origin(hint) is Annotated:
+        hint, *marks = typing.get_args(hint)
+        role = next((m.kind for m in marks if isinstance(m, _Role)), None)
+        bounds = next((m for m in marks if isinstance(m, Range)), None)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    if typing.get_origin(hint) is Annotated:  # InputPath | None
+        hint, *marks = typing.get_args(hint)
+        role = next((m.kind for m in marks if isinstance(m, _Role)), role)
+    low, high = (bounds.low, bounds.high) if bounds else (None, None)
+    choices: tuple[str, ...] = ()
+    kind: Kind
+    if role:
+        kind = role
+    elif typing.get_origin(hint) is Literal:
+        kind, choices = "choice", typing.get_args(hint)
+    elif hint in (bool, int, float, str):
+        kind = cast(Kind, {bool: "flag", int: "integer", float: "number", str: "text"}[hint])
+    else:
+        raise TypeError(f"'{name}' has the type {hint}, which no door can ask for")
+    positional = kind == "images" or (kind == "input" and name == "data")
+    return Parameter(name, kind, label or _label(name), default, help_text, low, high, choices, positional)
+
+
+def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, tuple[str, str]]]:
+    """First sentence, and each parameter's label and help, from a docstring in NumPy's style."""
+    text = inspect.getdoc(function) or ""
+    summary = " ".join(text.split("\n\n", 1)[0].split())
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}|\Z)", text, re.MULTILINE | re.DOTALL)
+    helps: dict[str, tuple[str, str]] = {}
+    if section:
+        entries = re.compile(r"^(\w+)(?: : ([^\n]+))?\n((?:[ \t]+[^\n]*\n?|\n)+)", re.MULTILINE)
+        for name, label, words in entries.findall(section.group(1) + "\n"):
+            helps[name] = (label.strip(), " ".join(words.split()))
+    return summary, helps
+
+
+def documentation(commands: tuple[Command, ...]) -> str:
+    """A Markdown table of all commands and their parameters."""
+    lines = []
+    for item in commands:
+        lines += [
+            f"### {item.title}",
+            "",
+            f"{item.summary}",
+            "",
+            f"Menu: Plugins > Mikata > {item.group} > {item.title} · "
+            f"command line: `mikata {item.cli_name}` · Python: `mikata.{item.name}`",
+            "",
+            "| parameter | values | default | |",
+            "| --- | --- | --- | --- |",
+        ]
+        for p in item.parameters:
+            default = (
+                "required" if p.required else p.default_text.lower() if p.kind == "flag" else p.default_text
+            )
+            lines.append(f"| `{p.name}` | {p.allowed or p.kind} | {default} | {p.help} |")
+        lines.append("")
+    return "\n".join(lines)

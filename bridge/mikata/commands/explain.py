@@ -1,0 +1,75 @@
+"""Explain > Grad-CAM...: where in the image the network found its reasons."""
+
+from typing import Annotated, Literal
+
+from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.types import Progress, Result
+
+
+@command("Grad-CAM...", "Explain")
+def grad_cam(
+    images: Images,
+    *,
+    model: InputPath,
+    target: str = "predicted",
+    layer: str = "",
+    result: Literal["both", "overlay", "heat-map"] = "both",
+    lut: Literal["Fire", "Inferno", "Magma", "Viridis", "Turbo", "Jet", "Grays"] = "Fire",
+    opacity_percent: Annotated[float, Range(0, 100)] = 60.0,
+    contour_percent: Annotated[float, Range(0, 100)] = 50.0,
+    scale_maximum: Annotated[float, Range(0, float("inf"))] = 0.0,
+    hide_colour_bar: bool = False,
+    out: OutputPath = None,
+    batch: Annotated[int, Range(1, 4096)] = 16,
+    overwrite: bool = False,
+    keep_metadata: bool = False,
+    progress: Progress,
+) -> Result:
+    """Heat map of the places that speak for a class, as overlay, 32-bit image, ROIs and table.
+
+    Parameters
+    ----------
+    images : Images (empty: current)
+        A file, a folder or several; in ImageJ, when left empty, the current image or stack.
+    model : Model (folder or .zip)
+        Folder or .zip of a BioImage.IO package that Mikata has trained.
+    target
+        The class to explain: predicted, all, or the name of a class.
+    layer
+        Dotted name of the network's layer to look at; when left empty, the last one with spatial extent.
+    result : Make
+        What to make: the overlay, the 32-bit heat map (the one to measure in), or both.
+    lut : LUT
+        Colours of the overlay and the heat map.
+    opacity_percent
+        Opacity of the overlay at the scale's maximum; it follows the heat down to nothing.
+    contour_percent
+        Level of the contour ROIs in per cent of each map's own maximum; 0 draws none.
+    scale_maximum
+        Heat at the top of the colour scale, the same for all images; 0 takes the largest heat found.
+    hide_colour_bar
+        Leave the colour bar out of the overlay.
+    out : Save to folder
+        Folder for the results (TIFF with overlay, TIFF of heat, table); when left empty, ImageJ shows them.
+    batch : Batch size
+        How many planes go through the network at once; less needs less memory.
+    overwrite : Overwrite existing files
+        Replace result files that are already in the folder.
+    keep_metadata
+        Carry the header of a DICOM file over into results; it may name the patient.
+    """
+    from mikata.explanation.runs import HeatStyle, explain_images
+
+    style = HeatStyle(lut, opacity_percent, contour_percent, scale_maximum, not hide_colour_bar, result)
+    return explain_images(
+        images,
+        model,
+        target=target,
+        layer=layer,
+        style=style,
+        out=out,
+        batch=batch,
+        overwrite=overwrite,
+        keep_metadata=keep_metadata,
+        progress=progress,
+    )

@@ -1,0 +1,79 @@
+"""Learn > Train...: from labelled images to a packaged classifier."""
+
+from pathlib import Path
+from typing import Annotated
+
+from mikata.command import InputPath, Range, command
+from mikata.command import OutputPath as Out
+from mikata.types import Progress, Result
+
+
+@command("Train...", "Learn")
+def train(
+    data: InputPath,
+    *,
+    out: Out,
+    recipe: str = "default",
+    network: str = "",
+    epochs: Annotated[int, Range(0, 100000)] = 0,
+    seed: Annotated[int, Range(-1, 2**31 - 1)] = -1,
+    test_percent: Annotated[float, Range(0, 60)] = 0.0,
+    selection_percent: Annotated[float, Range(0, 60)] = 0.0,
+    name: str = "",
+    authors: str = "",
+    licence: str = "",
+    overwrite: bool = False,
+    progress: Progress,
+) -> Result:
+    """A classifier from a folder of class folders or a CSV, tested on patients it has not seen, as a package.
+
+    Parameters
+    ----------
+    data : Data (folder or CSV)
+        A folder with one folder of images for each class, or a CSV with the columns file, label, patient.
+    out : Package folder
+        Folder for the BioImage.IO package; its name ends the model's.
+    recipe
+        TOML file of the training, or the name of one that comes with Mikata (default, texture).
+    network
+        Name of the network (small_cnn, resnet18, vgg16, alexnet, ...); when left empty, the recipe's.
+    epochs
+        How often every training image is seen; 0 takes the recipe's number.
+    seed
+        Seed of the split, the start weights, the order and the augmentation; -1 takes the recipe's.
+    test_percent
+        Share of the patients (of the images where no patient is known) kept for the test; 0: the recipe's.
+    selection_percent
+        Share kept to choose the best epoch; 0: the recipe's.
+    name
+        Name of the model in its package; when left empty, the folder's name.
+    authors
+        Names for the package, separated by semicolons; when left empty, none is stated.
+    licence
+        SPDX name of the licence under which the package may be given on; when left empty, see its README.
+    overwrite : Overwrite an existing package
+        Replace a package that is already there.
+    """
+    from mikata.learning import train_package
+
+    assert isinstance(out, Path)
+    learnt = train_package(
+        data,
+        out,
+        recipe=Path(recipe),
+        changes={
+            "network": network or None,
+            "epochs": epochs or None,
+            "seed": None if seed < 0 else seed,
+            "test": test_percent / 100 or None,
+            "selection": selection_percent / 100 or None,
+        },
+        name=name or out.name,
+        authors=tuple(a.strip() for a in authors.split(";") if a.strip()),
+        licence=licence,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return Result(
+        learnt.message, tables=(learnt.table,), plots=(learnt.curves,), files=(learnt.package, learnt.page)
+    )

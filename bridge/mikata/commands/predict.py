@@ -1,0 +1,36 @@
+"""Predict > Predict...: class and probabilities of images."""
+
+from typing import Annotated
+
+from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.types import Progress, Result
+
+
+@command("Predict...", "Predict")
+def predict(
+    images: Images,
+    *,
+    model: InputPath,
+    out: OutputPath = None,
+    batch: Annotated[int, Range(1, 4096)] = 16,
+    overwrite: bool = False,
+    progress: Progress,
+) -> Result:
+    """Class and probabilities of every plane of the images, by a trained classifier.
+
+    Parameters
+    ----------
+    images : Images (empty: current)
+        A file, a folder or several; in ImageJ, when left empty, the current image or stack.
+    model : Model (folder or .zip)
+        Folder or .zip of a BioImage.IO package that Mikata has trained.
+    out : Save to folder
+        Folder for Predict.csv; when left empty, ImageJ shows the table instead.
+    batch : Batch size
+        How many planes go through the network at once; less needs less memory.
+    overwrite : Overwrite existing files
+        Replace result files that are already in the folder.
+    """
+    from mikata.prediction import predict_images
+
+    return predict_images(images, model, out=out, batch=batch, overwrite=overwrite, progress=progress)

@@ -1,0 +1,125 @@
+"""What a data set is made of, and the one order of its classes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTS = ("training", "selection", "test")
+"""Parts of a split: the first trains, the second chooses the epoch, the third is used once, at the end."""
+
+NOT_STATED = "not stated"
+"""Stands for an empty reference: what the truth of an image rests on is unknown."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was seen of an image file when the data set was read.
+
+    Attributes
+    ----------
+    channels, height, width:
+        Of its one plane; a colour image whose three channels are equal counts as 1 channel.
+    unit:
+        Unit of its calibrated values, such as ``HU`` or ``grey``.
+    eight_bit:
+        Whether its values are plain 8-bit numbers (0..255).
+    digest:
+        SHA-256 of the file, hexadecimal.
+    """
+
+    channels: int
+    height: int
+    width: int
+    unit: str
+    eight_bit: bool
+    digest: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One labelled image.
+
+    Attributes
+    ----------
+    file:
+        The image file.
+    label:
+        Name of its class.
+    patient:
+        The table's own alias or a salted hash of the patient's id, never the id; empty when unknown.
+    study, phase, view, laterality, lesion, site, reference:
+        As in the table; empty when it has no such column. `reference` is what the truth rests on.
+    split:
+        ``training``, ``selection``, ``test``, or empty when the table does not say.
+    picture:
+        What was seen when the file was read.
+    """
+
+    file: Path
+    label: str
+    picture: Picture
+    patient: str = ""
+    study: str = ""
+    phase: str = ""
+    view: str = ""
+    laterality: str = ""
+    lesion: str = ""
+    site: str = ""
+    split: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images that were all opened once and found readable.
+
+    Attributes
+    ----------
+    path:
+        The folder or table it was read from.
+    entries:
+        The images, in the order of the table or, from a folder, by class and natural order of names.
+    classes:
+        Names of the classes in natural order (``class 2`` before ``class 10``).
+    skipped:
+        Files that are named or found but cannot be used, each with the reason.
+    fingerprint:
+        SHA-256 over the contents of all files with their labels; the order and the names do not matter.
+    ignored_columns:
+        Columns of the table that Mikata does not know.
+    """
+
+    path: Path
+    entries: tuple[Entry, ...]
+    classes: tuple[str, ...]
+    skipped: tuple[tuple[Path, str], ...]
+    fingerprint: str
+    ignored_columns: tuple[str, ...] = ()
+
+    @property
+    def has_patients(self) -> bool:
+        """Whether every image has a patient, so that a split can keep patients together."""
+        return all(entry.patient for entry in self.entries)
+
+    @property
+    def references(self) -> dict[str, int]:
+        """What the truth rests on: number of images for each value of `reference`."""
+        return dict(sorted(Counter(entry.reference or NOT_STATED for entry in self.entries).items()))
+
+    def counts(self) -> dict[str, int]:
+        """Number of images of each class."""
+        found = Counter(entry.label for entry in self.entries)
+        return {name: found[name] for name in self.classes}
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that reads runs of digits as numbers and ignores case: ``b2`` before ``B10``.
+
+    Texts that differ in case or leading zeros only are told apart last, so that the order is total.
+    """
+    parts = re.split(r"(\d+)", text)
+    key = [(0, int(part), "") if i % 2 else (1, 0, part.casefold()) for i, part in enumerate(parts)]
+    return (*key, (2, 0, text))

@@ -1,0 +1,202 @@
+"""Training, selection and test: whole patients, classes in proportion, the same for the same seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mikata.datasets.entries import PARTS, Dataset, Entry
+from mikata.errors import DataError, ParameterError
+
+_EMPTY_CLASS = 1e9  # cost of a part without a class: more than any imbalance
+_SWAPS = 20  # tries for each group in the search for better swaps
+
+
+def split(
+    dataset: Dataset, *, test: float = 0.2, selection: float = 0.2, seed: int = 0
+) -> dict[str, tuple[Entry, ...]]:
+    """Split a data set into ``training``, ``selection`` and ``test``.
+
+    All images of a patient, and exact copies of one image, go to one part; without patients the split
+    is image-wise. Classes are spread in proportion, images and patients alike: groups are dealt
+    largest first to the part that lacks them most, then moved and swapped while that lowers the
+    chi-square distance from the wanted shares. scikit-learn's StratifiedGroupKFold knows equal folds
+    only, and may leave a part without a class that could have had it.
+
+    A split given in the table wins. Where it names only some of the parts, the others are split off
+    from its training part, with shares that are of the whole data set.
+
+    Parameters
+    ----------
+    test, selection:
+        Shares of the images, each above 0, together below 1.
+    seed:
+        The same seed gives the same split of the same entries.
+
+    Returns
+    -------
+    dict
+        The three parts in the order of ``PARTS``; entries keep their order.
+
+    Raises
+    ------
+    DataError
+        If a class is missing from a part, or the given split has a patient or an image in two parts.
+    ParameterError
+        If the shares are out of range.
+    """
+    if not (test > 0 and selection > 0 and test + selection < 1):
+        raise ParameterError(
+            f"The shares of test ({test:g}) and selection ({selection:g}) must be above 0, together below 1."
+        )
+    shares = {"training": 1 - test - selection, "selection": selection, "test": test}
+    groups = _groups(dataset.entries)
+    given = {entry.split for entry in dataset.entries} - {""}
+    if given:
+        _check_given(dataset, groups, given)
+    parts = [entry.split for entry in dataset.entries]
+    wanted = [part for part in PARTS if part not in given]
+    if wanted:
+        wanted = ["training", *(part for part in wanted if part != "training")]
+        open_entries = [i for i, part in enumerate(parts) if part in ("", "training")]
+        classes = {name: number for number, name in enumerate(dataset.classes)}
+        labels = np.array([classes[dataset.entries[i].label] for i in open_entries])
+        members = np.array([groups[i] for i in open_entries])
+        fractions = np.array([shares[part] for part in wanted])
+        chosen = _deal(labels, members, fractions / fractions.sum(), len(classes), seed)
+        for i, number in zip(open_entries, chosen, strict=True):
+            parts[i] = wanted[number]
+    result = {
+        part: tuple(entry for entry, own in zip(dataset.entries, parts, strict=True) if own == part)
+        for part in PARTS
+    }
+    _refuse_missing_classes(dataset, result, groups)
+    return result
+
+
+def _groups(entries: Sequence[Entry]) -> list[int]:
+    """A number for each entry, equal for those that must stay together (same patient or same picture)."""
+    parent = list(range(len(entries)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[str, str], int] = {}
+    for i, entry in enumerate(entries):
+        for key in (("picture", entry.picture.digest), ("patient", entry.patient)):
+            if key[1]:
+                a, b = root(first.setdefault(key, i)), root(i)
+                parent[max(a, b)] = min(a, b)
+    return [root(i) for i in range(len(entries))]
+
+
+def _check_given(dataset: Dataset, groups: list[int], given: set[str]) -> None:
+    if "training" not in given:
+        raise DataError(f"{dataset.path}: the column 'split' has no row for training.")
+    first: dict[int, Entry] = {}
+    for entry, group in zip(dataset.entries, groups, strict=True):
+        before = first.setdefault(group, entry)
+        if before.split == entry.split:
+            continue
+        if before.patient == entry.patient and entry.patient:
+            raise DataError(
+                f"{dataset.path}: {before.file.name} ({before.split}) and {entry.file.name} ({entry.split}) "
+                "are of one patient. The column 'split' must keep a patient in one part."
+            )
+        raise DataError(
+            f"{dataset.path}: {before.file.name} ({before.split}) and {entry.file.name} ({entry.split}) are "
+            "the same picture, or of patients who share one. The column 'split' must keep them in one part."
+        )
+
+
+def _deal(
+    labels: NDArray[np.int64],
+    members: NDArray[np.int64],
+    fractions: NDArray[np.float64],
+    classes: int,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Number of the part for each entry."""
+    _, group = np.unique(members, return_inverse=True)
+    count = int(group.max()) + 1
+    images = np.zeros((count, classes))
+    np.add.at(images, (group, labels), 1)
+    # images of each class, and groups (patients) with that class: both are wanted in proportion
+    weight = np.concatenate([images, images > 0], axis=1)
+    target = fractions[:, None] * weight.sum(0)
+    target = np.maximum(target, 1e-9)  # a class that this call does not see: no cost, no division by 0
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(count)
+    order = shuffled[np.argsort(-images.sum(1)[shuffled], kind="stable")]
+    part = np.zeros(count, np.int64)
+    held = np.zeros_like(target)
+    for g in order:
+        gain = ((2 * weight[g] * (held - target) + weight[g] ** 2) / target).sum(1)
+        part[g] = int(np.argmin(gain))
+        held[part[g]] += weight[g]
+    # single images are dealt in exact proportion already, but a rare class may round to none
+    if images.sum(1).max() > 1 or _cost(held, target) >= _EMPTY_CLASS:
+        _improve(part, held, weight, target, generator)
+    return part[group]
+
+
+def _cost(held: NDArray[np.float64], target: NDArray[np.float64]) -> float:
+    seen = target > 1e-6
+    return float((((held - target) ** 2 / target)[seen]).sum() + _EMPTY_CLASS * ((held < 0.5) & seen).sum())
+
+
+def _improve(
+    part: NDArray[np.int64],
+    held: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    target: NDArray[np.float64],
+    generator: np.random.Generator,
+) -> None:
+    """Move single groups, then swap pairs, while that lowers the cost; changes `part` and `held`."""
+    cost = _cost(held, target)
+
+    def attempt(changes: list[tuple[int, int]]) -> None:
+        nonlocal cost
+        trial = held.copy()
+        for g, to in changes:
+            trial[part[g]] -= weight[g]
+            trial[to] += weight[g]
+        found = _cost(trial, target)
+        if found < cost - 1e-9:
+            cost = found
+            held[:] = trial
+            for g, to in changes:
+                part[g] = to
+
+    count = len(part)
+    before = np.inf
+    while cost < before:
+        before = cost
+        for g in generator.permutation(count):
+            for to in range(len(target)):
+                if to != part[g]:
+                    attempt([(int(g), to)])
+        for a, b in generator.integers(count, size=(min(_SWAPS * count, 20_000), 2)):
+            if part[a] != part[b]:
+                attempt([(int(a), int(part[b])), (int(b), int(part[a]))])
+
+
+def _refuse_missing_classes(dataset: Dataset, parts: dict[str, tuple[Entry, ...]], groups: list[int]) -> None:
+    for part, entries in parts.items():
+        found = Counter(entry.label for entry in entries)
+        for name in dataset.classes:
+            if found[name]:
+                continue
+            mine = {g for g, entry in zip(groups, dataset.entries, strict=True) if entry.label == name}
+            unit = "patients" if dataset.has_patients else "images"
+            if len(mine) < len(PARTS):
+                remedy = f"it has only {len(mine)} {unit} that can be told apart. Add some, or leave it out."
+            else:
+                remedy = "change the shares or the column 'split'."
+            raise DataError(f"{dataset.path}: the class '{name}' has no image in the {part} part: {remedy}")

@@ -1,0 +1,211 @@
+"""Tables of labelled images: CSV as spreadsheets write it, into rows with their numbers."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from mikata.datasets.entries import PARTS
+from mikata.errors import DataError
+
+REQUIRED = ("file", "label")
+OPTIONAL = (
+    "patient",
+    "patient_alias",
+    "study",
+    "phase",
+    "view",
+    "laterality",
+    "lesion",
+    "site",
+    "split",
+    "reference",
+)
+_SPLIT_WORDS = {
+    "training": "training",
+    "train": "training",
+    "selection": "selection",
+    "validation": "selection",
+    "valid": "selection",
+    "val": "selection",
+    "test": "test",
+    "testing": "test",
+}
+_SLIP = 0.8  # how alike a column's name must be to one we know to be taken for a slip of the pen
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `number` is the row's in a spreadsheet, the header being row 1."""
+
+    number: int
+    file: Path
+    cells: dict[str, str]
+
+
+def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
+    """Rows of a table and the names of its columns that are not known.
+
+    UTF-8 with or without byte order mark, UTF-16 with one (Excel's "Unicode text"), and CP932
+    (Japanese Excel) are read; cells are separated by commas, tabs or semicolons. Case, spaces and
+    full-width letters in the header do not matter. Files are relative to the table's folder.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, lacks a column or a cell, or names a file twice; the message has
+        the row and the column.
+    """
+    text = _decode(path)
+    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=False))
+    if not lines or not any(cell.strip() for cell in lines[0]):
+        raise DataError(f"{path} has no header: its first row must name the columns file and label.")
+    columns, ignored = _columns(path, lines[0])
+    rows = []
+    first: dict[Path, Row] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(cell.strip() for cell in line):
+            continue
+        if len(line) < len(lines[0]):
+            line = line + [""] * (len(lines[0]) - len(line))
+        cells = {name: line[index].strip() for name, index in columns.items()}
+        for name in REQUIRED:
+            if not cells[name]:
+                raise DataError(f"{path}, row {number}: the column '{name}' is empty.")
+        if len([cell for cell in line[len(lines[0]) :] if cell.strip()]):
+            raise DataError(
+                f"{path}, row {number}: it has {len(line)} cells, but the header names {len(lines[0])}. "
+                "A name with a comma in it must be in quotes."
+            )
+        if cells.get("split"):
+            cells["split"] = _split_word(path, number, cells["split"])
+        row = Row(number, _locate(path.parent, cells["file"]), cells)
+        _refuse_twice(path, row, first)
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path} has a header but no rows: there are no images in it.")
+    _refuse_gaps(path, rows, columns)
+    return rows, ignored
+
+
+def _decode(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    codes = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp932")
+    for code in codes:
+        try:
+            text = data.decode(code)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            break
+        return text
+    raise DataError(f"{path} is not a text table: save it from the spreadsheet as 'CSV UTF-8'.")
+
+
+def _delimiter(text: str) -> str:
+    header = text.partition("\n")[0]
+    return max(",\t;", key=header.count)
+
+
+def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    names = ["_".join(unicodedata.normalize("NFKC", cell).casefold().split()) for cell in header]
+    known: dict[str, int] = {}
+    ignored = []
+    for index, name in enumerate(names):
+        if name in known:
+            raise DataError(f"{path}: the column '{name}' is there twice. Keep one.")
+        if name in REQUIRED or name in OPTIONAL:
+            known[name] = index
+        elif name:
+            ignored.append(header[index].strip())
+    absent = [name for name in (*REQUIRED, *OPTIONAL) if name not in known]
+    for name in ignored:
+        close = difflib.get_close_matches(name.casefold(), absent, 1, _SLIP)
+        if close:
+            raise DataError(
+                f"{path}: the column '{name}' is unknown; did you mean '{close[0]}'? Rename or remove it."
+            )
+    for name in REQUIRED:
+        if name not in known:
+            found = ", ".join(cell.strip() for cell in header)
+            raise DataError(f"{path}: the column '{name}' is missing. Its first row has: {found}.")
+    return known, tuple(ignored)
+
+
+def _split_word(path: Path, number: int, word: str) -> str:
+    part = _SPLIT_WORDS.get(word.casefold())
+    if part is None:
+        raise DataError(
+            f"{path}, row {number}: the column 'split' has '{word}'; use {', '.join(PARTS[:-1])} or "
+            f"{PARTS[-1]}."
+        )
+    return part
+
+
+def _locate(folder: Path, text: str) -> Path:
+    """The file a cell names; the first spelling that exists, else the one written.
+
+    A table from Windows has backslashes, and names that went through a Mac have their accents and
+    sound marks as separate characters, in the table or on the disk.
+    """
+    for candidate in _spellings(folder, text):
+        if candidate.exists():
+            return candidate
+    return folder / text
+
+
+def _spellings(folder: Path, text: str) -> Iterator[Path]:
+    for written in dict.fromkeys((text, PureWindowsPath(text).as_posix())):
+        for form in (None, "NFC", "NFD"):
+            yield folder / (unicodedata.normalize(form, written) if form else written)
+
+
+def _refuse_twice(path: Path, row: Row, first: dict[Path, Row]) -> None:
+    before = first.setdefault(row.file, row)
+    if before is row:
+        return
+    old, new = before.cells["label"], row.cells["label"]
+    if old == new:
+        raise DataError(
+            f"{path}: rows {before.number} and {row.number} both name {row.cells['file']}. Keep one."
+        )
+    raise DataError(
+        f"{path}: {row.cells['file']} has two labels, '{old}' in row {before.number} and '{new}' in row "
+        f"{row.number}. Keep the right one."
+    )
+
+
+def _refuse_gaps(path: Path, rows: list[Row], columns: dict[str, int]) -> None:
+    """A column that decides who is kept together must be full or empty, never half."""
+    for name in ("patient", "patient_alias", "split"):
+        if name not in columns:
+            continue
+        empty = [row for row in rows if not row.cells[name]]
+        if empty and len(empty) < len(rows):
+            raise DataError(
+                f"{path}, row {empty[0].number}: the column '{name}' is empty, but other rows fill it "
+                f"({len(empty)} of {len(rows)} are empty). Fill it in every row or leave it out."
+            )
+    if "patient" in columns and "patient_alias" in columns:
+        _refuse_unlike_aliases(path, rows)
+
+
+def _refuse_unlike_aliases(path: Path, rows: list[Row]) -> None:
+    for one, other, words in (
+        ("patient", "patient_alias", "one patient has the aliases '{}' and '{}'"),
+        ("patient_alias", "patient", "the alias '{alias}' stands for two patients"),
+    ):
+        seen: dict[str, str] = {}
+        for row in rows:
+            known = seen.setdefault(row.cells[one], row.cells[other])
+            if known != row.cells[other]:
+                said = words.format(known, row.cells[other], alias=row.cells["patient_alias"])
+                raise DataError(f"{path}, row {row.number}: {said}. Give each patient one alias.")

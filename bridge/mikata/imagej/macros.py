@@ -1,0 +1,221 @@
+"""Commands as ImageJ's own: in macros, in a menu with dialogs, recorded by the Recorder.
+
+ImageJ asks its command listeners before it runs anything, so one listener serves
+``run("Grad-CAM...", "model=[/a b/c]")`` in a macro, headless or not. Python parses the options
+itself; the values remembered from dialogs never reach a macro.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from typing import Any
+
+import jpype
+
+from mikata.command import Command
+from mikata.commands import COMMANDS
+from mikata.errors import Cancelled, ImageError, MikataError, ParameterError
+from mikata.imagej import convert, dialogs, tables
+from mikata.imagej.gateway import ImageJ
+from mikata.imagej.java import jclass
+from mikata.types import Progress, Result
+
+_BY_TITLE = {item.title: item for item in COMMANDS}
+
+_kept: list[Any] = []  # Java holds these listeners weakly as far as Python knows
+
+
+def install(imagej: ImageJ) -> None:
+    """Make every command known to this ImageJ: to its macros and, where it has a window, its menu."""
+    listener = jpype.JProxy("ij.CommandListener", dict={"commandExecuting": _Listener(imagej)})
+    _kept.append(listener)
+    jclass("ij.Executer").addCommandListener(listener)
+    if jclass("ij.IJ").getInstance() is not None:
+        _add_menu(imagej)
+
+
+class _Listener:
+    """Answers ImageJ's question whether a command is ours; None means that it has been run."""
+
+    def __init__(self, imagej: ImageJ) -> None:
+        self._imagej = imagej
+
+    def __call__(self, title: Any) -> Any:
+        item = _BY_TITLE.get(str(title))
+        if item is None:
+            return title
+        options = jclass("ij.Macro").getOptions()
+        if options is None and not self._imagej.headless:
+            _interactive(self._imagej, item)
+        else:
+            _from_macro(self._imagej, item, "" if options is None else str(options))
+        return None
+
+
+def _from_macro(imagej: ImageJ, item: Command, options: str) -> None:
+    try:
+        given = {k: _variable(v) for k, v in item.parse_options(options).items()}
+        _run(imagej, item, given)
+    except BaseException as error:
+        _stop_macro(imagej, item, error)
+
+
+def _variable(value: Any) -> Any:
+    """`&name` stands for the macro's variable of that name, as in ImageJ's own dialogs."""
+    if not (isinstance(value, str) and value.startswith("&")):
+        return value
+    interpreter = jclass("ij.macro.Interpreter").getInstance()
+    found = interpreter.getVariableAsString(value[1:]) if interpreter else None
+    if found is None:
+        raise ParameterError(f"The macro has no variable '{value[1:]}', which its options name as {value}.")
+    return str(found)
+
+
+def _stop_macro(imagej: ImageJ, item: Command, error: BaseException) -> None:
+    imagej.python_error = error
+    if not _is_scripted():
+        _show_error(item, error)
+    # what ij.Macro.abort() throws: the interpreter ends the macro without a second message
+    Macro = jclass("ij.Macro")
+    raise jclass("java.lang.RuntimeException")(Macro.MACRO_CANCELED)
+
+
+def _is_scripted() -> bool:
+    """Whether a Python program runs the macro, which then gets the error as an exception."""
+    interpreter = jclass("ij.macro.Interpreter").getInstance()
+    return interpreter is not None and str(interpreter.getClass().getName()) == "ij.macro.MikataInterpreter"
+
+
+def _show_error(item: Command, error: BaseException) -> None:
+    if isinstance(error, Cancelled):
+        jclass("ij.IJ").showStatus(str(error))
+        return
+    if isinstance(error, MikataError):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+        jclass("ij.IJ").log("".join(traceback.format_exception(error)))
+    jclass("ij.IJ").error(item.plain_title, _wrapped(text))
+
+
+def _wrapped(text: str, width: int = 80) -> str:
+    """Lines that fit ImageJ's message window, which does not wrap."""
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+
+
+def _interactive(imagej: ImageJ, item: Command) -> None:
+    """Ask, run, show; an error is shown and the dialog comes again with what was typed."""
+    typed: dict[str, str | bool] | None = None
+    while True:
+        typed = dialogs.ask(item, typed)
+        if typed is None:
+            return
+        try:
+            given = {k: v for k, v in typed.items() if v != ""}
+            _check(item, given)
+        except ParameterError as error:
+            _show_error(item, error)
+            continue
+        break
+    dialogs.remember(item, typed)
+    dialogs.record(item, given)
+    try:
+        _run(imagej, item, given)
+    except BaseException as error:
+        _show_error(item, error)
+
+
+def _check(item: Command, given: dict[str, Any]) -> None:
+    """Refuse wrong values; images may be missing, since the current image stands in."""
+    item.values({p.name: None for p in item.parameters if p.kind == "images"} | given)
+
+
+def _run(imagej: ImageJ, item: Command, given: dict[str, Any]) -> None:
+    # cheap checks first: a stack of a gigabyte is not fetched for a command that is misspelt
+    _check(item, given)
+    window = None
+    for parameter in item.parameters:
+        if parameter.kind == "images" and parameter.name not in given:
+            window = imagej.current()
+            if window is None:
+                raise ImageError(
+                    f"{item.plain_title}: there is no image open. Open one, or name files or a folder: images=[...]."
+                )
+            given[parameter.name] = imagej.from_java(window)
+    progress = _Status()
+    try:
+        result = item.run(given, progress)
+    finally:
+        progress.end()
+    if window is not None and result.overlay is not None and not given.get("keep_metadata"):
+        convert.forget_patient(window)
+    _show(imagej, window, result)
+
+
+def _show(imagej: ImageJ, window: Any, result: Result) -> None:
+    if result.overlay is not None and window is not None:
+        window.setOverlay(convert.to_overlay(result.overlay))
+    for table in result.tables:
+        tables.to_results(table, headless=imagej.headless)
+    for image in result.images:
+        imagej.show(image)
+    for plot in result.plots:
+        imagej.show(tables.to_plot(plot))
+    IJ = jclass("ij.IJ")
+    IJ.showStatus(result.message)
+    if result.files:
+        IJ.log("\n".join([result.message, *(f"  {path}" for path in result.files)]))
+
+
+class _Status(Progress):
+    """Progress in ImageJ's status bar; Escape cancels."""
+
+    def __init__(self) -> None:
+        self._ij = jclass("ij.IJ")
+        self._ij.resetEscape()
+
+    def show(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Show the message, and the bar where the total is known."""
+        self._ij.showStatus(message)
+        if total:
+            self._ij.showProgress(float(done) / total)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether Escape was pressed."""
+        return bool(self._ij.escapePressed())
+
+    def end(self) -> None:
+        """Clear the bar."""
+        self._ij.showProgress(1.0)
+
+
+def _add_menu(imagej: ImageJ) -> None:
+    """Plugins > Mikata, with a sub-menu for each group. Plain AWT, as ImageJ's menus are."""
+    Menu, MenuItem = jclass("java.awt.Menu"), jclass("java.awt.MenuItem")
+    plugins = jclass("ij.Menus").getImageJMenu("Plugins")
+    if plugins is None:
+        raise MikataError("This ImageJ has no Plugins menu to add Mikata to.")
+    root = Menu("Mikata")
+    groups: dict[str, Any] = {}
+    for item in COMMANDS:
+        if item.group not in groups:
+            groups[item.group] = Menu(item.group)
+            root.add(groups[item.group])
+        entry = MenuItem(item.title)
+
+        def clicked(_: Any, item: Command = item) -> None:
+            # not on AWT's thread, which must draw meanwhile; nor through ij.Executer, which holds a
+            # lock while a listener works, so that no other command could run during a training
+            threading.Thread(
+                target=_interactive, args=(imagej, item), name=item.plain_title, daemon=True
+            ).start()
+
+        listener = jpype.JProxy("java.awt.event.ActionListener", dict={"actionPerformed": clicked})
+        _kept.append(listener)
+        entry.addActionListener(listener)
+        groups[item.group].add(entry)
+    plugins.add(root)

@@ -1,0 +1,343 @@
+"""TIFF to images: ImageJ's own, OME, and all others, by tifffile.
+
+What ImageJ writes where is read off ``ij.io.TiffDecoder``, ``ij.io.FileOpener`` and
+``ij.measure.Calibration`` of ImageJ 1.54p.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from mikata import regions
+from mikata.errors import ImageError, RegionError
+from mikata.images.arrays import PRIMARIES, from_array
+from mikata.images.lengths import MICROMETRE, converted, in_seconds, unit_name
+from mikata.types import Image, Region, ValueCalibration
+
+_CENTIMETRE, _INCH = 3, 2
+
+
+def read(path: Path, keep_metadata: bool) -> Image:
+    """Read a TIFF file; its first series where there are several.
+
+    ImageJ's files keep stored values, value calibration, sizes, LUTs, display ranges, slice labels,
+    selection and overlay. In files not from ImageJ, "white is zero" grey pixels are inverted, so that
+    white is high; masks of 1 bit are not (tifffile tags them so by default, and means true by 1).
+    16-bit colours become three channels; alpha is dropped.
+    """
+    try:
+        with _complaints() as said, tifffile.TiffFile(path) as tif:
+            if not tif.series:
+                raise ImageError(f"{path} holds no image.")
+            series = tif.series[0]
+            pixels = series.asarray()
+            if said:
+                # tifffile fills what it cannot read with zeros and only logs it
+                raise ImageError(f"{path} is damaged: {said[0]}.")
+            if tif.is_imagej:
+                return _imagej(path, tif, series, pixels, keep_metadata)
+            return _foreign(path, tif, series, pixels, keep_metadata)
+    except tifffile.TiffFileError as error:
+        raise ImageError(f"{path} is not a TIFF file, or is damaged: {error}.") from error
+
+
+# Complaints that mean missing or wrong pixels; the others are about tags that do not matter here.
+_SERIOUS = re.compile(
+    r"corrupt|truncat|failed to|missing|invalid (page|offset|data)|cannot decode|too few|size mismatch",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What tifffile logs in this thread while it reads: its only way of telling about damage."""
+    said: list[str] = []
+    thread = threading.get_ident()
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = " ".join(re.sub(r"<[^<>]*>:? ?", "", record.getMessage()).split())
+            if record.thread == thread and record.levelno >= logging.WARNING and _SERIOUS.search(message):
+                said.append(message[:200])
+
+    logger = logging.getLogger("tifffile")
+    handler = Keep()
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+
+
+# ---------------------------------------------------------------- ImageJ
+
+
+def _imagej(path: Path, tif: Any, series: Any, pixels: NDArray[Any], keep_metadata: bool) -> Image:
+    page = tif.pages.first
+    words = description_words(page.description)
+    if not {"ImageJ", "SCIFIO"} & words.keys():
+        words = description_words(page.description1)
+    extra = _metadata(path, page)
+    pixels, axes = _known_axes(path, pixels, series.axes)
+    image = _from_pixels(path, pixels, axes)
+
+    unit, size = _scale(page, words)
+    channels = image.size("C")
+    calibration, value_unit = _calibration(words, image)
+    ranges = _ranges(words, extra, channels)
+    labels = _labels(extra, image, keep_metadata)
+    roi = extra.get("ROI")
+    overlay = extra.get("Overlays", [])
+    if isinstance(overlay, bytes):
+        overlay = [overlay]
+    return image.replace(
+        pixel_size=size,
+        unit=unit,
+        frame_interval_s=in_seconds(_number(words.get("finterval"), 0.0), words.get("tunit", "")),
+        calibration=calibration,
+        value_unit=value_unit,
+        luts=_luts(extra, page, channels),
+        display_ranges=ranges,
+        mode=words.get("mode", "").lower() if channels > 1 else "",
+        slice_labels=labels,
+        roi=_region(path, roi) if roi else None,
+        overlay=tuple(_region(path, data) for data in overlay),
+        info=_text(extra.get("Info", "")) if keep_metadata else "",
+    )
+
+
+def _metadata(path: Path, page: Any) -> dict[str, Any]:
+    """ImageJ's private tags (50838, 50839), read by tifffile."""
+    tag = page.tags.get(50839)
+    if tag is None:
+        return {}
+    if not isinstance(tag.value, dict):
+        raise ImageError(f"{path} has damaged ImageJ metadata.")
+    return tag.value
+
+
+def description_words(description: str) -> dict[str, str]:
+    r"""ImageJ's description, ``key=value`` lines with Java's ``\uXXXX`` escapes, as words."""
+    words = {}
+    for line in description.splitlines():
+        key, equals, value = line.partition("=")
+        if equals:
+            unescaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), value)
+            words[key.strip()] = unescaped.strip()
+    return words
+
+
+def _scale(page: Any, words: dict[str, str]) -> tuple[str, tuple[float, float, float]]:
+    """Unit and pixel size as `ij.io.FileOpener` works them out of tags and description."""
+    width, height, tag_unit = _resolution(page)
+    said = words.get("unit", "")
+    if tag_unit == "cm" and said == "um":
+        width, height = width * 10_000, height * 10_000
+    depth = abs(_number(words.get("spacing"), 1.0))
+    unit = unit_name(said)
+    if unit != "pixel":
+        height = converted(height, unit_name(words.get("yunit", said)), unit)
+        depth = converted(depth, unit_name(words.get("zunit", said)), unit)
+    return unit, (width, height, depth or 1.0)
+
+
+def _resolution(page: Any) -> tuple[float, float, str]:
+    """Pixel width and height by the resolution tags, and their unit: cm, inch or nothing."""
+    sizes = []
+    for code in (282, 283):
+        tag = page.tags.get(code)
+        numerator, denominator = tag.value if tag is not None else (1, 1)
+        sizes.append(denominator / numerator if numerator and denominator else 1.0)
+    tag = page.tags.get(296)
+    unit = {_CENTIMETRE: "cm", _INCH: "inch"}.get(int(tag.value) if tag is not None else 0, "")
+    return sizes[0], sizes[1], unit
+
+
+def _calibration(words: dict[str, str], image: Image) -> tuple[ValueCalibration | None, str]:
+    calibration = image.calibration  # signed 16-bit pixels bring their own
+    if image.is_colour:
+        return None, "grey"
+    unit = words.get("vunit")
+    if unit is None:
+        return calibration, "grey"
+    if unit.strip().lower() in ("", "gray value", "grey value"):
+        unit = "grey"
+    if image.array.dtype == np.float32:
+        return None, unit
+    if words.get("zeroclip", "").lower() == "true":
+        raise ImageError(
+            f"{image.path} sets negative calibrated values to 0, which Mikata does not. "
+            "In ImageJ, convert it with Image > Type > 32-bit first."
+        )
+    function = int(_number(words.get("cf"), 0.0))
+    coefficients = []
+    for index in range(5):
+        if f"c{index}" not in words:
+            break
+        coefficients.append(_number(words[f"c{index}"], 0.0))
+    if function == 20 or (len(coefficients) < 2 and function != 21):  # 20: none, 21: uncalibrated OD
+        return calibration, "grey" if calibration else unit
+    if calibration is not None and (function, coefficients) != (0, [-32768.0, 1.0]):
+        # the file says that its pixels are signed *and* has a function of the stored, unsigned ones
+        calibration = None
+    if (function, coefficients) == (0, [0.0, 1.0]):
+        return None, unit
+    return ValueCalibration(tuple(coefficients), unit, function), "grey"
+
+
+def _ranges(words: dict[str, str], extra: dict[str, Any], channels: int) -> tuple[tuple[float, float], ...]:
+    flat = extra.get("Ranges")
+    if channels > 1 and flat is not None and len(flat) == 2 * channels:
+        return tuple((float(flat[2 * i]), float(flat[2 * i + 1])) for i in range(channels))
+    low, high = _number(words.get("min"), 0.0), _number(words.get("max"), 0.0)
+    if channels == 1 and (low, high) != (0.0, 0.0):
+        return ((low, high),)
+    return ()
+
+
+def _luts(extra: dict[str, Any], page: Any, channels: int) -> tuple[NDArray[np.uint8], ...]:
+    tables = extra.get("LUTs")
+    if channels > 1:
+        if tables is None:
+            return ()
+        tables = [tables] if isinstance(tables, np.ndarray) else tables
+        if len(tables) < channels or any(table.shape != (3, 256) for table in tables):
+            return ()
+        return tuple(np.array(table, np.uint8) for table in tables[:channels])
+    colours = page.tags.get(320)
+    if colours is not None and np.size(colours.value) == 768:
+        return ((np.asarray(colours.value, np.uint16).reshape(3, 256) >> 8).astype(np.uint8),)
+    if page.photometric == 0 and page.samplesperpixel == 1:  # an inverting LUT, as ImageJ stores it
+        return (np.tile(np.arange(255, -1, -1, dtype=np.uint8), (3, 1)),)
+    return ()
+
+
+def _labels(extra: dict[str, Any], image: Image, keep_metadata: bool) -> tuple[str, ...]:
+    labels = extra.get("Labels")
+    if labels is None:
+        return ()
+    labels = [_text(label) for label in ([labels] if isinstance(labels, (str, bytes)) else labels)]
+    count = image.size("C") * image.size("Z") * image.size("T")
+    labels = (labels + [""] * count)[:count]
+    if not keep_metadata:
+        # ImageJ keeps the whole DICOM header of each slice in its label, after the first line
+        labels = [label.split("\n", 1)[0] for label in labels]
+    return tuple(labels) if any(labels) else ()
+
+
+def _region(path: Path, data: bytes) -> Region:
+    try:
+        return regions.from_bytes(data)
+    except RegionError as error:
+        raise ImageError(f"{path} has a damaged ROI or overlay. {error}") from error
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _number(word: str | None, otherwise: float) -> float:
+    try:
+        return float(word) if word is not None else otherwise
+    except ValueError:
+        return otherwise
+
+
+# ---------------------------------------------------------------- OME and others
+
+
+def _foreign(path: Path, tif: Any, series: Any, pixels: NDArray[Any], keep_metadata: bool) -> Image:
+    page = series.keyframe
+    axes = series.axes
+    if page.photometric == 0 and pixels.dtype.kind == "u":
+        pixels = ((1 << page.bitspersample) - 1 - pixels).astype(pixels.dtype)
+    if "S" in axes:
+        index = axes.index("S")
+        if page.extrasamples and pixels.shape[index] in (2, 4):
+            pixels = np.take(pixels, range(pixels.shape[index] - 1), axis=index)
+        if pixels.shape[index] not in (1, 3) or (pixels.shape[index] == 3 and pixels.dtype != np.uint8):
+            if "C" in axes:
+                raise ImageError(f"{path} has colours of {pixels.dtype} in several channels.")
+            axes = axes.replace("S", "C")
+    wide_colour = "S" in series.axes and "S" not in axes and page.photometric == 2
+    pixels, axes = _known_axes(path, pixels, axes)
+    image = _from_pixels(path, pixels, axes)
+    if wide_colour and image.size("C") == 3:
+        image = image.replace(mode="composite", luts=PRIMARIES)
+    info = _text(page.description) if keep_metadata else ""
+    if tif.is_ome and tif.ome_metadata:
+        return _with_ome(path, image.replace(info=info), tif.ome_metadata)
+    width, height, unit = _resolution(tif.pages.first)
+    if unit == "inch" and abs(width * 72 - 1) < 1e-9:
+        unit = ""  # 72 dots an inch says nothing; ImageJ ignores it too
+    colours = page.tags.get(320) if page.photometric == 3 else None
+    luts: tuple[NDArray[np.uint8], ...] = ()
+    if colours is not None and np.size(colours.value) == 768 and image.size("C") == 1:
+        luts = ((np.asarray(colours.value, np.uint16).reshape(3, 256) >> 8).astype(np.uint8),)
+    image = image.replace(info=info, luts=luts or image.luts)
+    if not unit or (width, height) == (1.0, 1.0):
+        return image
+    if unit == "cm" and width <= 0.001:  # a microscope's; ImageJ changes the unit as well
+        width, height, unit = width * 10_000, height * 10_000, MICROMETRE
+    return image.replace(pixel_size=(width, height, 1.0), unit=unit)
+
+
+def _with_ome(path: Path, image: Image, xml: str) -> Image:
+    """Sizes, times and colours of the first image that an OME header describes."""
+    tree = tifffile.xml2dict(xml).get("OME", {})
+    entry = tree.get("Image")
+    entry = entry[0] if isinstance(entry, list) else entry
+    if not isinstance(entry, dict) or not isinstance(entry.get("Pixels"), dict):
+        raise ImageError(f"{path} has a damaged OME header.")
+    pixels = entry["Pixels"]
+    unit = unit_name(str(pixels.get("PhysicalSizeXUnit", MICROMETRE)))
+    size = [
+        converted(
+            float(pixels.get(f"PhysicalSize{axis}", 1.0)),
+            unit_name(str(pixels.get(f"PhysicalSize{axis}Unit", MICROMETRE))),
+            unit,
+        )
+        for axis in "XYZ"
+    ]
+    known = "PhysicalSizeX" in pixels
+    interval = in_seconds(float(pixels.get("TimeIncrement", 0.0)), str(pixels.get("TimeIncrementUnit", "s")))
+    return image.replace(
+        pixel_size=(size[0], size[1], size[2]) if known else (1.0, 1.0, 1.0),
+        unit=unit if known else "pixel",
+        frame_interval_s=interval,
+    )
+
+
+# ---------------------------------------------------------------- both
+
+
+def _known_axes(path: Path, pixels: NDArray[Any], axes: str) -> tuple[NDArray[Any], str]:
+    """Axes of length 1 out; tifffile's names for unnamed page axes (I, Q) become slices."""
+    keep = [i for i, a in enumerate(axes) if a in "YX" or pixels.shape[i] > 1]
+    pixels = pixels.reshape([pixels.shape[i] for i in keep])
+    axes = "".join(axes[i] for i in keep)
+    for name in "IQ":
+        while name in axes:
+            free = next((a for a in "ZTC" if a not in axes), None)
+            if free is None:
+                break
+            axes = axes.replace(name, free, 1)
+    if len(set(axes)) != len(axes) or not set(axes) <= set("TZCYXS"):
+        raise ImageError(
+            f"{path} has the axes {axes}; Mikata reads images of x, y, channels, slices and frames."
+        )
+    return pixels, axes
+
+
+def _from_pixels(path: Path, pixels: NDArray[Any], axes: str) -> Image:
+    return from_array(pixels, axes, path.name, exact=False, path=path)

@@ -1,0 +1,182 @@
+"""Name -> network, with random weights, torchvision's ImageNet weights, or weights from a file or package."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from mikata.architecture import SMALL_CNN, Classifier
+from mikata.errors import NetworkError
+from mikata.networks.package import read_package
+from mikata.networks.weights import imagenet_normalisation, imagenet_state, read_state
+
+_SHOWN = 6  # so that a list of keys in a message stays readable
+
+
+@functools.cache
+def names() -> list[str]:
+    """Names of all networks: ``small_cnn`` first, then torchvision's classification models."""
+    return [SMALL_CNN, *models.list_models(module=models)]
+
+
+def build(
+    name: str,
+    *,
+    classes: int,
+    channels: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    weights: Literal["none", "imagenet"] | Path = "none",
+) -> Classifier:
+    """Return a classifier in evaluation mode.
+
+    Parameters
+    ----------
+    name:
+        One of :func:`names`.
+    classes, channels:
+        Number of classes (at least 2) and of input channels (at least 1).
+    mean, std:
+        One number a channel, in the unit of the images: the network sees ``(x - mean) / std``. None
+        takes what belongs to the weights: :func:`imagenet_normalisation`, or the package's own.
+    weights:
+        ``none``: random; ``imagenet``: torchvision's newest for this network; or the path of a package
+        of Mikata's or of a state dict (``.pt``, ``.pth``), where only the head may differ in shape.
+        ImageNet's first convolution is summed over the colours where `channels` is not 3, which on a
+        grey image equals the network on the same image with three equal channels.
+
+    Raises
+    ------
+    NetworkError
+        If the network is unknown, a number is out of range, or the weights are missing or do not fit.
+    PackageError
+        If `weights` is a package that is corrupt or foreign.
+    """
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), 3)
+        raise NetworkError(
+            f"There is no network named '{name}'."
+            + (f" Did you mean {' or '.join(close)}?" if close else " Use small_cnn or, say, resnet18.")
+        )
+    state: Mapping[str, Tensor] | None = None
+    if isinstance(weights, Path):
+        state, own = _weights_of_path(weights, name)
+    elif weights == "imagenet":
+        state, own = imagenet_state(name, channels), imagenet_normalisation(name, channels)
+    elif weights == "none":
+        own = None
+    else:
+        raise NetworkError(f"The weights '{weights}' are unknown: use none, imagenet, or the path of a file.")
+    if mean is None or std is None:
+        if mean is not std or own is None:
+            raise NetworkError(f"{name} needs mean and std of the images' values, one number a channel.")
+        mean, std = own
+    try:
+        classifier = Classifier(name, classes, channels, mean, std)
+    except ValueError as error:
+        raise NetworkError(f"The network {name} cannot be built: {error}.") from error
+    if state is not None:
+        _load(classifier.network, state, str(weights), name)
+    return classifier.eval()
+
+
+def input_size(name: str) -> int:
+    """Side in px of the images that a network was made for: torchvision's crop, or 64 for small_cnn."""
+    if name == SMALL_CNN:
+        return 64
+    return int(models.get_model_weights(name).DEFAULT.transforms().crop_size[0])
+
+
+def head(network: nn.Module) -> str:
+    """Dotted name of the layer that gives one score a class: the last linear layer or convolution."""
+    return [
+        str(name) for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    ][-1]
+
+
+def check_size(classifier: Classifier, size: tuple[int, int]) -> None:
+    """Try a network on an image of this height and width (px).
+
+    Raises
+    ------
+    NetworkError
+        If the network cannot take it: it is too small, or the network has one size only.
+    """
+    name = classifier.configuration["network"]
+    was_training = classifier.training
+    device = classifier.normalise.mean.device
+    classifier.eval()
+    try:
+        with torch.inference_mode():
+            classifier(torch.zeros(1, classifier.configuration["channels"], *size, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        side = input_size(name)
+        reason = str(error).splitlines()[0].rstrip(".!")
+        raise NetworkError(
+            f"{name} cannot take images of {size[1]} x {size[0]} px ({reason}). "
+            f"It is made for {side} x {side} px: choose this size."
+        ) from error
+    finally:
+        classifier.train(was_training)
+
+
+def _weights_of_path(
+    path: Path, name: str
+) -> tuple[Mapping[str, Tensor], tuple[list[float], list[float]] | None]:
+    """Weights of the plain network under a path, and the normalisation that belongs to them."""
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        classifier = read_package(path).classifier
+        configuration = classifier.configuration
+        if configuration["network"] != name:
+            raise NetworkError(f"The package {path} holds a {configuration['network']}, not a {name}.")
+        return classifier.network.state_dict(), (configuration["mean"], configuration["std"])
+    state = read_state(path)
+    inner = {
+        key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")
+    }
+    if not inner:
+        return state, None
+    if "normalise.mean" not in state or "normalise.std" not in state:
+        return inner, None
+    return inner, (state["normalise.mean"].flatten().tolist(), state["normalise.std"].flatten().tolist())
+
+
+def _load(network: nn.Module, state: Mapping[str, Tensor], source: str, name: str) -> None:
+    """Load everything that is not the head, and the head too where it fits."""
+    own = network.state_dict()
+    heads = {key for key in own if key.rpartition(".")[0] == head(network)}
+    missing = sorted(own.keys() - state.keys() - heads)
+    foreign = sorted(state.keys() - own.keys())
+    unlike = [key for key in own if key in state and own[key].shape != state[key].shape]
+    wrong = [key for key in unlike if key not in heads]
+    if missing or foreign or wrong:
+        parts = [f"{_some(missing)} missing"] if missing else []
+        parts += [f"{_some(foreign)} unknown"] if foreign else []
+        parts += (
+            [
+                "of another shape "
+                + _some(
+                    [f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}" for key in wrong]
+                )
+            ]
+            if wrong
+            else []
+        )
+        raise NetworkError(f"The weights {source} do not fit {name}: {'; '.join(parts)}.")
+    # a head for other classes starts from random weights, both its tensors together
+    taken = own.keys() - heads if heads & set(unlike) or heads - state.keys() else own.keys()
+    # into the network's own state dict, which also carries the versions of its layers
+    own.update({key: state[key] for key in taken})
+    network.load_state_dict(own)
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more

@@ -1,0 +1,122 @@
+"""Writing results: every file complete or not there at all, none replaced unasked.
+
+Tables are CSV in UTF-8 with a byte order mark, which is what Excel needs to show names in Japanese.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mikata.errors import OutputError
+from mikata.types import Table
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or the folder cannot be written; `path` is then as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o666 & ~_umask())  # mkstemp makes files private; results are ordinary files
+        beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text, whole or not at all."""
+    with written(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def write_csv(path: Path, table: Table) -> Path:
+    """Write a table as CSV: UTF-8 with a byte order mark, numbers with a decimal point."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(table.columns)
+    writer.writerows([["" if cell is None else cell for cell in row] for row in table.rows])
+    with written(path) as beside:
+        beside.write_text(buffer.getvalue(), encoding="utf-8-sig", newline="")
+    return path
+
+
+class ResultFolder:
+    """A folder that takes a command's results; it never replaces a file unasked.
+
+    Parameters
+    ----------
+    folder:
+        Made when it is not there.
+    overwrite:
+        Whether files of the same names may be replaced.
+
+    Raises
+    ------
+    OutputError
+        If it is not a folder, cannot be made or cannot be written.
+    """
+
+    def __init__(self, folder: Path, overwrite: bool) -> None:
+        self.folder = folder
+        self.overwrite = overwrite
+        self._taken: set[str] = set()
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is a file; give a folder for the results.")
+        # a long run must not find out at its end that nothing can be written
+        with written(folder / "mikata.probe"):
+            pass
+        (folder / "mikata.probe").unlink()
+
+    def path(self, name: str) -> Path:
+        """Where a file of that name goes."""
+        path = self.folder / name
+        if path.exists() and not self.overwrite:
+            raise OutputError(
+                f"{path} is already there. Choose another folder, or let the command overwrite it."
+            )
+        return path
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Refuse at once if any of these files is there and may not be replaced."""
+        for name in names:
+            self.path(name)
+
+    def unique(self, stem: str) -> str:
+        """`stem` made safe as a file's name, numbered if an image of that name was there before."""
+        safe = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in stem).strip(" .") or "image"
+        name, number = safe, 2
+        while name.casefold() in self._taken:
+            name, number = f"{safe} ({number})", number + 1
+        self._taken.add(name.casefold())
+        return name
+
+    def write_table(self, name: str, table: Table) -> Path:
+        """Write a table into the folder."""
+        return write_csv(self.path(name), table)

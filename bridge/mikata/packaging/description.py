@@ -1,0 +1,218 @@
+"""The description of a package, ``rdf.yaml``: built and validated by bioimageio.spec, written for deepImageJ.
+
+deepImageJ reads formats up to 0.5.10, where `documentation` and `covers` are plain strings; newer
+formats write a map with a checksum there, on which it stops. So the newest description is built and
+validated first, and these two fields are then written the older way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from bioimageio.spec import ValidationContext, dump_description
+from bioimageio.spec.common import Sha256
+from bioimageio.spec.model import v0_5 as newest
+from pydantic import ValidationError
+
+from mikata.errors import PackageError
+from mikata.packaging.quiet import quiet
+from mikata.packaging.trained import Trained
+
+v0_5: Any = newest  # plain values become the format's own types at run time, which mypy cannot know
+
+FORMAT_VERSION = "0.5.10"
+
+README = "README.md"
+COVER = "cover.png"
+ARCHITECTURE = "architecture.py"
+TORCHSCRIPT = "weights_torchscript.pt"
+STATE_DICT = "weights_state_dict.pt"
+TEST_INPUT = "test_input.npy"
+TEST_OUTPUT = "test_output.npy"
+SAMPLE_INPUT = "sample_input.tif"
+
+RESEARCH_USE = "Research use, not for diagnosis."
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a person says about a package.
+
+    Attributes
+    ----------
+    name:
+        The model's name, in any script.
+    description:
+        One or two sentences, at most 900 characters.
+    authors:
+        Names; may be empty.
+    licence:
+        SPDX name, such as ``CC-BY-4.0``; empty: none is stated.
+    data:
+        What the network was trained on, with source and licence.
+    tags:
+        More tags than Mikata's own.
+    parent:
+        Id of the published model that this one was trained from, or empty.
+    """
+
+    name: str
+    description: str = ""
+    authors: tuple[str, ...] = ()
+    licence: str = ""
+    data: str = ""
+    tags: tuple[str, ...] = ()
+    parent: str = ""
+
+
+def title(words: Words, network: str) -> str:
+    """The model's name as the format allows it: 5 to 64 letters, digits, ``_+- ()``, all ASCII."""
+    plain = " ".join(re.sub(r"[^A-Za-z0-9_+\-() ]+", " ", words.name).split())
+    if not re.search("[A-Za-z0-9]", plain):
+        return f"{network} classifier"
+    return (plain if len(plain) >= 5 else f"{plain} classifier")[:64].strip()
+
+
+def nickname(name: str) -> str:
+    """A name for menus: lower case, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")
+
+
+def describe(
+    folder: Path, trained: Trained, words: Words, *, dynamic: bool, sums: dict[str, str]
+) -> dict[str, Any]:
+    """Return the description of the files in `folder`, in plain values for YAML.
+
+    Parameters
+    ----------
+    folder:
+        The package's folder with all its other files.
+    dynamic:
+        Whether the TorchScript takes images of any size from the network's size on.
+    sums:
+        sha256 of each file.
+
+    Raises
+    ------
+    PackageError
+        If bioimageio.spec finds it invalid; the sentence names each field.
+    """
+    network = trained.classifier.configuration["network"]
+    name = title(words, network)
+    own_tags = ["classification", "2d", "pytorch", "torchscript", "deepimagej", "mikata", network]
+    version = torch.__version__.partition("+")[0]
+    optional: dict[str, Any] = {}
+    if words.licence:
+        optional["license"] = words.licence
+    try:
+        with quiet(), ValidationContext(root=folder, perform_io_checks=True):
+            if words.parent:
+                optional["parent"] = v0_5.LinkedModel(id=v0_5.ModelId(words.parent))
+            state_dict = v0_5.PytorchStateDictWeightsDescr(
+                source=Path(STATE_DICT),
+                sha256=Sha256(sums[STATE_DICT]),
+                pytorch_version=version,
+                architecture=v0_5.ArchitectureFromFileDescr(
+                    source=Path(ARCHITECTURE),
+                    sha256=Sha256(sums[ARCHITECTURE]),
+                    callable="Classifier",
+                    kwargs=dict(trained.classifier.configuration),
+                ),
+            )
+            torchscript = v0_5.TorchscriptWeightsDescr(
+                source=Path(TORCHSCRIPT),
+                sha256=Sha256(sums[TORCHSCRIPT]),
+                pytorch_version=version,
+                parent="pytorch_state_dict",
+            )
+            description = v0_5.ModelDescr(
+                name=name,
+                description=f"{words.description.strip()} {RESEARCH_USE}".strip(),
+                authors=[v0_5.Author(name=author) for author in words.authors],
+                documentation=_file(README, sums),
+                covers=[_file(COVER, sums)],
+                tags=list(dict.fromkeys([*own_tags, *words.tags])),
+                inputs=[_input(trained, dynamic, sums)],
+                outputs=[_output(trained, sums)],
+                weights=v0_5.WeightsDescr(pytorch_state_dict=state_dict, torchscript=torchscript),
+                attachments=[_file("training.json", sums)],
+                version="0.1.0",
+                timestamp=datetime.now(UTC).replace(microsecond=0),
+                **optional,
+            )
+    except ValidationError as error:
+        raise PackageError(f"The package's description is not valid: {_reasons(error)}.") from error
+    return _for_deepimagej(dump_description(description), nickname(name))
+
+
+def to_yaml(description: dict[str, Any]) -> str:
+    """The description as YAML text, class names in their own script."""
+    text: str = yaml.safe_dump(description, allow_unicode=True, sort_keys=False, width=1000)
+    return text
+
+
+def _for_deepimagej(content: Any, nick: str) -> dict[str, Any]:
+    """The one small step down: see the module's docstring."""
+    older = dict(content)
+    older["format_version"] = FORMAT_VERSION
+    older["documentation"] = README
+    older["covers"] = [COVER]
+    # deepImageJ needs a nickname as soon as there is a config, and tiles only where that is allowed
+    older["config"] = {"bioimageio": {"nickname": nick}, "deepimagej": {"allow_tiling": True}}
+    return older
+
+
+def _file(name: str, sums: dict[str, str]) -> Any:
+    return v0_5.FileDescr(source=Path(name), sha256=Sha256(sums[name]))
+
+
+def _input(trained: Trained, dynamic: bool, sums: dict[str, str]) -> Any:
+    height, width = trained.size
+
+    def side(length: int) -> Any:
+        return v0_5.ParameterizedSize(min=length, step=1) if dynamic else length
+
+    names = ["red", "green", "blue"] if trained.channels == 3 else _numbered(trained.channels)
+    unit = trained.value_unit if trained.value_unit.isascii() else "calibrated units"
+    return v0_5.InputTensorDescr(
+        id=v0_5.TensorId("input"),
+        description=f"Values in {unit}, not normalised: that happens inside the network."[:128],
+        axes=[
+            v0_5.BatchAxis(),
+            v0_5.ChannelAxis(channel_names=names),
+            v0_5.SpaceInputAxis(id=v0_5.AxisId("y"), size=side(height)),
+            v0_5.SpaceInputAxis(id=v0_5.AxisId("x"), size=side(width)),
+        ],
+        data=v0_5.IntervalOrRatioDataDescr(type="float32"),
+        test_tensor=_file(TEST_INPUT, sums),
+        sample_tensor=_file(SAMPLE_INPUT, sums) if SAMPLE_INPUT in sums else None,
+        preprocessing=[v0_5.EnsureDtypeDescr(kwargs=v0_5.EnsureDtypeKwargs(dtype="float32"))],
+    )
+
+
+def _output(trained: Trained, sums: dict[str, str]) -> Any:
+    return v0_5.OutputTensorDescr(
+        id=v0_5.TensorId("probabilities"),
+        description="Probability of each class; they add up to 1.",
+        axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=list(trained.classes))],
+        data=v0_5.IntervalOrRatioDataDescr(type="float32"),
+        test_tensor=_file(TEST_OUTPUT, sums),
+    )
+
+
+def _numbered(channels: int) -> Sequence[str]:
+    return ["grey"] if channels == 1 else [f"channel{number + 1}" for number in range(channels)]
+
+
+def _reasons(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        for problem in error.errors()[:5]
+    )

@@ -1,0 +1,221 @@
+"""What people see of a package: its README and its cover picture."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from mikata.packaging.description import (
+    ARCHITECTURE,
+    RESEARCH_USE,
+    SAMPLE_INPUT,
+    STATE_DICT,
+    TEST_INPUT,
+    TEST_OUTPUT,
+    TORCHSCRIPT,
+    Words,
+)
+from mikata.packaging.trained import Evaluated, ScoreLike, Trained
+
+_COVER_SIDE = 256
+_BAR = np.array([38, 122, 181], np.uint8)
+_BACK = np.array([244, 244, 244], np.uint8)
+
+
+def readme(trained: Trained, words: Words, report: Evaluated | None, *, dynamic: bool) -> str:
+    """The README of a package, in Markdown."""
+    configuration = trained.classifier.configuration
+    low, high = trained.value_range
+    lines = [
+        f"# {_plain(words.name)}",
+        "",
+        f"**{RESEARCH_USE}**",
+        "",
+        *([_plain(words.description), ""] if words.description else []),
+        f"A classifier (`{configuration['network']}`) for {len(trained.classes)} classes, trained with "
+        "Mikata. Input: an image. Output: one probability a class, which add up to 1.",
+        "",
+        "| output channel | class |",
+        "|---:|---|",
+        *(f"| {number} | {_cell(name)} |" for number, name in enumerate(trained.classes, 1)),
+        "",
+        "## Images it takes",
+        "",
+        f"- {_channels(trained.channels)}",
+        f"- {_size(trained)}",
+        f"- Values in {trained.value_unit}; the training images went from {low:g} to {high:g}. "
+        "Normalisation and softmax are inside the network: give it the values as they are.",
+        "",
+        "## Validation",
+        "",
+        *_figures(trained, report),
+        "",
+        "To validate it on images of your own, predict images whose class is known and that come from "
+        "patients or samples it has not seen, and compare the classes; give the number of patients and "
+        "an interval with the result.",
+        "",
+        "## Data",
+        "",
+        _plain(words.data) if words.data else "The training data are not described. Ask the authors.",
+        "",
+        "The test and sample images in this package are made by formula or of open licence.",
+        "",
+        "## Use in ImageJ or Fiji with deepImageJ 3",
+        "",
+        *_deepimagej(trained, dynamic),
+        "",
+        "## Use with Mikata",
+        "",
+        "```",
+        "mikata predict IMAGES --model PACKAGE --out RESULTS",
+        "mikata grad-cam IMAGES --model PACKAGE --out RESULTS",
+        "```",
+        "",
+        "## Files",
+        "",
+        f"- `{TORCHSCRIPT}`: the network for deepImageJ and other readers of TorchScript",
+        f"- `{STATE_DICT}`, `{ARCHITECTURE}`: the same network for Python (torch and torchvision)",
+        f"- `{TEST_INPUT}`, `{TEST_OUTPUT}`: what goes in and must come out; `{SAMPLE_INPUT}`: the same "
+        "input as an image",
+        "- `training.json`: how it was trained",
+        "",
+        "## Authors and licence",
+        "",
+        f"Authors: {_plain(', '.join(words.authors)) or 'not stated'}",
+        "",
+        f"Licence: {words.licence}."
+        if words.licence
+        else "No licence is stated, so it may not be given on without asking the authors.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cover(image: NDArray[np.float32], probabilities: NDArray[np.float32]) -> bytes:
+    """A picture, 512 x 256 px, as PNG: the test image, and its probabilities as bars.
+
+    Parameters
+    ----------
+    image:
+        (C, H, W).
+    probabilities:
+        (K,), each 0..1.
+    """
+    left = Picture.fromarray(_eight_bit(image)).convert("RGB")
+    left = left.resize((_COVER_SIDE, _COVER_SIDE), Picture.Resampling.BICUBIC)
+    right = np.tile(_BACK, (_COVER_SIDE, _COVER_SIDE, 1))
+    margin, shown = 16, probabilities[:24]
+    row = (_COVER_SIDE - 2 * margin) / len(shown)
+    for number, probability in enumerate(shown):
+        top = round(margin + (number + 0.15) * row)
+        bottom = max(top + 1, round(margin + (number + 0.85) * row))
+        length = max(2, round(float(probability) * (_COVER_SIDE - 2 * margin)))
+        right[top:bottom, margin : margin + length] = _BAR
+    return png(np.concatenate([np.asarray(left), right], axis=1))
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """Encode a picture (H, W) or (H, W, 3)."""
+    buffer = io.BytesIO()
+    Picture.fromarray(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _eight_bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    plane = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
+    low, high = float(plane.min()), float(plane.max())
+    return np.asarray(np.rint((plane - low) * (255.0 / ((high - low) or 1.0))), np.uint8)
+
+
+def _channels(channels: int) -> str:
+    if channels == 1:
+        return "Grey images (one channel)."
+    if channels == 3:
+        return "Colour images: three channels red, green, blue. Mikata takes grey ones too."
+    return f"Images with {channels} channels."
+
+
+def _size(trained: Trained) -> str:
+    height, width = trained.size
+    if trained.fit == "resize":
+        return f"Exactly {width} x {height} px (width x height). Mikata scales images to this size by itself."
+    return (
+        f"At their own scale, at least {width} x {height} px (width x height). Pixels must be of the size "
+        "that the training images' were."
+    )
+
+
+def _figures(trained: Trained, report: Evaluated | None) -> list[str]:
+    if report is None:
+        return ["No figures were measured. Do not rely on this model."]
+    rows = [("Accuracy", report.accuracy), ("Mean recall of the classes", report.balanced_accuracy)]
+    for scores in report.per_class:
+        rows += [
+            (f"Recall of {scores.name}", scores.recall),
+            (f"Precision of {scores.name}", scores.precision),
+        ]
+    patients = f" of {report.n_patients} patients" if report.n_patients is not None else ""
+    truth = "; ".join(f"{_plain(name)} ({count} images)" for name, count in report.references.items())
+    return [
+        f"Measured on {report.n} images{patients} that were neither trained on nor used to choose when to "
+        f"stop; split: {_plain(trained.grouping)}. The truth rests on: {truth or 'not stated'}.",
+        "",
+        "| figure | value | interval | images |",
+        "|---|---:|---|---:|",
+        *(_row(name, score) for name, score in rows),
+        *(line for note in report.notes for line in ("", _plain(note))),
+    ]
+
+
+def _row(name: str, score: ScoreLike) -> str:
+    if not math.isfinite(score.value):
+        return f"| {_cell(name)} | not defined | | {score.n} |"
+    interval = score.interval
+    return (
+        f"| {_cell(name)} | {score.value:.3f} | {interval.low:.3f} to {interval.high:.3f} "
+        f"({100 * interval.level:g} %, {_cell(interval.method)}) | {score.n} |"
+    )
+
+
+def _deepimagej(trained: Trained, dynamic: bool) -> list[str]:
+    height, width = trained.size
+    if not dynamic:
+        size = (
+            f"Scale the image to exactly {width} x {height} px first (Image > Scale...): a larger one is cut "
+            "into tiles, and the result is that of one tile."
+        )
+    else:
+        size = f"The image must have at least {width} x {height} px."
+    return [
+        "Install the zip from deepImageJ's menu, open an image and run it; the result is an image of "
+        "1 x 1 px with one channel a class. As a macro:",
+        "",
+        "```",
+        'run("DeepImageJ Run", "model_path=[MODEL FOLDER] input_path=[IMAGE.tif] output_folder=[RESULTS] '
+        'display_output=null");',
+        "```",
+        "",
+        f"- {size}",
+        "- **Calibrated images (CT, PET and others): convert to 32-bit first (Image > Type > 32-bit).** "
+        "deepImageJ hands the stored values to the network, not the calibrated ones: a CT of 904 HU "
+        "may arrive as 34696.",
+        *(
+            [
+                "- It takes three channels: make them first with Image > Color > Make Composite, and before "
+                "that, from a grey image, with Image > Type > RGB Color."
+            ]
+            if trained.channels == 3
+            else []
+        ),
+    ]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")

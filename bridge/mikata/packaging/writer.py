@@ -1,0 +1,286 @@
+"""A trained classifier -> a BioImage.IO package: whole, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+
+import mikata.architecture
+from mikata.errors import OutputError, PackageError
+from mikata.networks import to_input
+from mikata.networks.package import DESCRIPTION_FILE, MIKATA_FORMAT, TRAINING_FILE
+from mikata.packaging import pages, weights
+from mikata.packaging.description import (
+    ARCHITECTURE,
+    COVER,
+    README,
+    SAMPLE_INPUT,
+    STATE_DICT,
+    TEST_INPUT,
+    TEST_OUTPUT,
+    TORCHSCRIPT,
+    Words,
+    describe,
+    to_yaml,
+)
+from mikata.packaging.trained import Evaluated, Trained
+
+FILES = (
+    DESCRIPTION_FILE,
+    README,
+    COVER,
+    TRAINING_FILE,
+    ARCHITECTURE,
+    STATE_DICT,
+    TORCHSCRIPT,
+    TEST_INPUT,
+    TEST_OUTPUT,
+    SAMPLE_INPUT,
+)
+"""All files of a package, in the order in which a zip holds them."""
+
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", "__pycache__"}  # what systems leave in folders
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write(
+    folder: Path,
+    trained: Trained,
+    report: Evaluated | None = None,
+    *,
+    test_image: NDArray[Any],
+    name: str,
+    description: str = "",
+    authors: Sequence[str] = (),
+    licence: str = "",
+    data: str = "",
+    tags: Sequence[str] = (),
+    parent: str = "",
+    cover: NDArray[np.uint8] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a package that deepImageJ, bioimageio.core and Mikata run.
+
+    Parameters
+    ----------
+    folder:
+        The package; its parents are made. It must not be there yet, be empty, or be a package and
+        `overwrite` true.
+    trained:
+        The network and its record. It stays as it is.
+    report:
+        The figures of its test, on images kept out of the training; None where none were measured,
+        and then the README says so.
+    test_image:
+        (C, H, W) in the unit of the training images, made by formula (:func:`formula_image`) or of open
+        licence: **it becomes public with the package**, so never a patient's. With `fit` ``resize`` it
+        is scaled to the network's size.
+    name:
+        The model's name, in any script.
+    description:
+        One or two sentences.
+    authors:
+        Names; may be empty.
+    licence:
+        SPDX name, such as ``CC-BY-4.0``; empty: none is stated, and the README says what that means.
+    data:
+        What the network was trained on, with source and licence.
+    tags:
+        More tags than Mikata's own.
+    parent:
+        Id of the published model that this one was trained from, or empty.
+    cover:
+        A picture (H, W, 3), of open licence as well; None: drawn from the test image.
+    overwrite:
+        Whether a package of this name may be replaced.
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    OutputError
+        If something else is at `folder`, or the disk is full or cannot be written. Nothing is left
+        behind, and an older package is as it was.
+    ImageError
+        If the test image does not fit the network.
+    PackageError
+        If a word or field is not valid.
+    NetworkError
+        If the network cannot be made into TorchScript.
+    """
+    words = Words(
+        name, description, tuple(a.strip() for a in authors if a.strip()), licence, data, tuple(tags), parent
+    )
+    target = folder if folder.is_symlink() else folder.resolve()  # so that "." has a name and a parent
+    _refuse_target(target, overwrite)
+    classifier = weights.on_cpu(trained.classifier)
+    x = to_input(np.asarray(test_image, np.float32), trained, name="The package's test image")[None]
+    with torch.inference_mode():
+        output = classifier(x)
+    torchscript = weights.torchscript_bytes(classifier, x)
+    dynamic = trained.fit == "native" and weights.runs_at_other_sizes(torchscript, classifier, x)
+    plane = x[0].numpy()
+    if cover is not None and (cover.dtype != np.uint8 or cover.ndim != 3 or cover.shape[2] != 3):
+        raise PackageError(f"A package's cover is a colour picture (H, W, 3) of uint8, not {cover.shape}.")
+    files = {
+        STATE_DICT: weights.state_dict_bytes(classifier),
+        TORCHSCRIPT: torchscript,
+        ARCHITECTURE: Path(mikata.architecture.__file__).read_bytes().replace(b"\r\n", b"\n"),
+        TEST_INPUT: _npy(x.numpy()),
+        TEST_OUTPUT: _npy(output.numpy()),
+        SAMPLE_INPUT: _tiff(plane),
+        COVER: pages.cover(plane, output[0].numpy()) if cover is None else pages.png(cover),
+        TRAINING_FILE: _training_record(trained, name, report),
+        README: pages.readme(trained, words, report, dynamic=dynamic).encode(),
+    }
+    with _beside(target) as beside:
+        for file, content in files.items():
+            (beside / file).write_bytes(content)
+        sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        described = describe(beside, trained, words, dynamic=dynamic, sums=sums)
+        (beside / DESCRIPTION_FILE).write_text(to_yaml(described), encoding="utf-8", newline="\n")
+    return folder
+
+
+def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Path:
+    """Zip a package as deepImageJ installs it: ``rdf.yaml`` at the top level, equal files give equal zips.
+
+    Raises
+    ------
+    PackageError
+        If `folder` is no package of Mikata's, or one of its files is missing.
+    OutputError
+        If the zip is there already and may not be replaced, or cannot be written.
+    """
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise PackageError(f"{folder} is no complete package: {', '.join(missing)} missing.")
+    if zip_path.exists() and not overwrite:
+        raise OutputError(f"{zip_path} is already there. Choose another name, or allow it to be replaced.")
+    beside = zip_path.with_name(f".{zip_path.name}.{os.getpid()}")
+    try:
+        zip_path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(beside, "w", compresslevel=6) as archive:
+            for name in FILES:
+                member = zipfile.ZipInfo(name, _ZIP_EPOCH)
+                # weights hardly shrink, and take minutes to try where a network is large
+                member.compress_type = zipfile.ZIP_STORED if name.endswith(".pt") else zipfile.ZIP_DEFLATED
+                member.external_attr = 0o644 << 16
+                large = (folder / name).stat().st_size >= zipfile.ZIP64_LIMIT
+                with (folder / name).open("rb") as source, archive.open(member, "w", force_zip64=large) as to:
+                    shutil.copyfileobj(source, to, 2**20)
+        beside.replace(zip_path)
+    except OSError as error:
+        raise OutputError(f"{zip_path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return zip_path
+
+
+def _refuse_target(folder: Path, overwrite: bool) -> None:
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    if not folder.is_dir() or folder.is_symlink():
+        raise OutputError(f"{folder} is a file or a link; give the name of a folder for the package.")
+    entries = {entry.name for entry in folder.iterdir()} - _LITTER
+    if not entries:
+        return
+    if not {DESCRIPTION_FILE, TRAINING_FILE} <= entries:
+        raise OutputError(f"{folder} is already there and is no package of Mikata's. Choose another folder.")
+    if not overwrite:
+        raise OutputError(
+            f"{folder} is already a package. Choose another folder, or allow it to be replaced."
+        )
+    others = sorted(entries - set(FILES))
+    if others:
+        raise OutputError(
+            f"{folder} holds other files than a package's ({', '.join(others[:5])}), which replacing it "
+            "would lose. Move them, or choose another folder."
+        )
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its place when the block ends without an error."""
+    old: Path | None = None
+    beside: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
+        yield beside
+        beside.chmod(0o777 & ~_umask())  # mkdtemp makes folders private; results are ordinary ones
+        if folder.exists():
+            # a folder cannot be replaced in one step: the old one is kept aside until the new one is there
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-old-", dir=folder.parent))
+            folder.replace(old / folder.name)
+        try:
+            beside.replace(folder)
+        except OSError:
+            if old is not None:
+                (old / folder.name).replace(folder)
+            raise
+    except OSError as error:
+        raise OutputError(f"The package {folder} cannot be written: {error.strerror or error}.") from error
+    finally:
+        for left in (beside, old):
+            if left is not None:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _training_record(trained: Trained, name: str, report: Evaluated | None) -> bytes:
+    low, high = trained.value_range
+    record = {
+        "mikata_format": MIKATA_FORMAT,
+        "name": name,
+        "configuration": trained.classifier.configuration,
+        "classes": list(trained.classes),
+        "size": list(trained.size),
+        "fit": trained.fit,
+        "value_unit": trained.value_unit,
+        "value_range": [float(low), float(high)],
+        "training": trained.record(),
+        "evaluation": None if report is None else report.record(),
+        "use": "Research use, not for diagnosis.",
+    }
+    try:
+        return (json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise PackageError(f"The training record cannot be written as JSON: {error}.") from error
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _tiff(plane: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    array, axes = (plane[0], "YX") if plane.shape[0] == 1 else (plane, "CYX")
+    tifffile.imwrite(
+        buffer, array, imagej=True, metadata={"axes": axes, "mode": "grayscale"}, software="", datetime=None
+    )
+    return buffer.getvalue()

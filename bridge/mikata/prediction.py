@@ -1,0 +1,135 @@
+"""From images to a network and back: planes in batches, probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mikata.errors import ImageError
+from mikata.images import Images
+from mikata.networks import Model, read_package, to_input
+from mikata.outputs import ResultFolder
+from mikata.types import Image, Progress, Result, Table
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Which plane of which image, by its unique name in the run; `z` and `t` count from 1."""
+
+    image: str
+    z: int
+    t: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of one plane; `probabilities` follow the model's classes."""
+
+    plane: Plane
+    class_name: str
+    probability: float
+    probabilities: tuple[float, ...]
+
+
+def device() -> torch.device:
+    """The GPU where torch sees one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def batches(
+    model: Model, source: Images, size: int, progress: Progress, message: str = "Predict"
+) -> Iterator[tuple[list[Plane], torch.Tensor]]:
+    """Planes of all images as network input (N, C, H, W), at most `size` at a time, all of one H x W.
+
+    A plane that does not suit the network is an error if it is the only one; among others it is
+    added to ``source.skipped`` and passed over.
+    """
+    planes: list[Plane] = []
+    tensors: list[torch.Tensor] = []
+    total = len(source)
+    first_error: ImageError | None = None
+    any_good = False
+    for number, (name, image) in enumerate(source.items()):
+        progress.step(message, number, total)
+        for frame in image.frames():
+            where = _where(image, name, frame.z, frame.t)
+            try:
+                tensor = to_input(frame.values, model, name=where, unit=image.calibrated_unit)
+            except ImageError as error:
+                first_error = first_error or error
+                source.skipped.append((image.path or Path(name), str(error)))
+                continue
+            any_good = True
+            if tensors and (len(tensors) == size or tensors[0].shape != tensor.shape):
+                yield planes, torch.stack(tensors)
+                planes, tensors = [], []
+            height, width = frame.values.shape[1:]
+            planes.append(Plane(name, frame.z, frame.t, height, width))
+            tensors.append(tensor)
+    if tensors:
+        yield planes, torch.stack(tensors)
+    progress.step(message, total, total)
+    if not any_good and first_error:
+        raise first_error
+
+
+def _where(image: Image, name: str, z: int, t: int) -> str:
+    parts = [name]
+    if image.size("Z") > 1:
+        parts.append(f"slice {z}")
+    if image.size("T") > 1:
+        parts.append(f"frame {t}")
+    return ", ".join(parts)
+
+
+def predict(model: Model, source: Images, *, batch: int, progress: Progress) -> Iterator[Prediction]:
+    """Predict every plane of all images, in order."""
+    where = device()
+    classifier = model.classifier.to(where).eval()
+    for planes, tensor in batches(model, source, batch, progress):
+        with torch.inference_mode():
+            probabilities = classifier(tensor.to(where)).float().cpu()
+        for plane, row in zip(planes, probabilities.tolist(), strict=True):
+            best = max(range(len(row)), key=row.__getitem__)
+            yield Prediction(plane, model.classes[best], row[best], tuple(row))
+
+
+def predict_images(
+    images: Any,
+    model: Path,
+    *,
+    out: Path | None = None,
+    batch: int = 16,
+    overwrite: bool = False,
+    progress: Progress,
+) -> Result:
+    """Class and probabilities of all images in a table; the work of the Predict command."""
+    source = Images.of(images)
+    network = read_package(model)
+    folder = ResultFolder(out, overwrite) if out else None
+    if folder:
+        folder.reserve(["Predict.csv"])
+    columns = ("image", "slice", "frame", "class", "probability", *(f"p({c})" for c in network.classes))
+    rows = [
+        (p.plane.image, p.plane.z, p.plane.t, p.class_name, p.probability, *p.probabilities)
+        for p in predict(network, source, batch=batch, progress=progress)
+    ]
+    table = Table("Predict", columns, tuple(rows))
+    files = (folder.write_table("Predict.csv", table),) if folder else ()
+    message = f"{len(rows)} plane(s) predicted by {network.path.name}.{skipped_note(source)}"
+    return Result(f"{message} Research use, not for diagnosis.", tables=(table,), files=files)
+
+
+def skipped_note(source: Images) -> str:
+    """What was passed over and why, as a sentence that follows another; empty if nothing was."""
+    if not source.skipped:
+        return ""
+    first = "; ".join(f"{path.name}: {why}" for path, why in source.skipped[:5])
+    more = f"; and {len(source.skipped) - 5} more" if len(source.skipped) > 5 else ""
+    return f" {len(source.skipped)} file(s) skipped ({first}{more})."

@@ -1,0 +1,85 @@
+"""Names that cannot be traced back: what stands in results instead of a patient's id."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+
+from mikata.errors import OutputError
+
+_SALT_BYTES = 32
+_FILE = "pseudonym-salt"
+
+
+def pseudonym(patient_id: str) -> str:
+    """A name for a patient: the same id always gives the same name on this computer.
+
+    HMAC-SHA256 (RFC 2104) of the id with a random salt that stays in the user's own data folder and
+    is written nowhere else; without the salt, trying all possible ids does not lead back.
+    White space around the id does not count, since tables and DICOM pad ids differently.
+
+    Returns
+    -------
+    str
+        ``P-`` and 12 hexadecimal digits: two of a million patients share one with odds of
+        about one in 560.
+
+    Raises
+    ------
+    OutputError
+        If the salt can be neither read nor made.
+    """
+    digest = hmac.new(_salt(_salt_path()), patient_id.strip().encode(), hashlib.sha256)
+    return f"P-{digest.hexdigest()[:12]}"
+
+
+def _salt_path() -> Path:
+    return platformdirs.user_data_path("mikata", appauthor=False) / _FILE
+
+
+@lru_cache(maxsize=4)
+def _salt(path: Path) -> bytes:
+    try:
+        if not path.exists():
+            _make(path)
+        salt = path.read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"The secret that makes pseudonyms, {path}, can be neither read nor made "
+            f"({error.strerror or error}). Give yourself the right to read and write its folder."
+        ) from error
+    if len(salt) != _SALT_BYTES:
+        raise OutputError(
+            f"The secret that makes pseudonyms, {path}, is damaged: {len(salt)} bytes, not {_SALT_BYTES}. "
+            "Bring it back from a copy, or delete it: new results then get new pseudonyms."
+        )
+    return salt
+
+
+def _make(path: Path) -> None:
+    """Make the salt, whole and private from its first moment, unless another process is first."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_name(f".{_FILE}-{secrets.token_hex(8)}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(_SALT_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(beside, path)  # fails where the name is taken, so the first process wins
+        except FileExistsError:
+            return
+        except OSError:
+            # file systems without hard links (FAT, some network shares): on Windows a rename does
+            # not replace, and elsewhere the window between the two calls is the best there is
+            if not path.exists():
+                beside.rename(path)
+    finally:
+        beside.unlink(missing_ok=True)

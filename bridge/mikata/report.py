@@ -1,0 +1,154 @@
+"""Self-contained HTML pages: one file with its pictures inside, which opens offline on any machine."""
+
+from __future__ import annotations
+
+import base64
+import io
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from mikata.types import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+NOTICE = "Research use, not for diagnosis."
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", sans-serif; color: #1c2733;
+       margin: 0 auto; max-width: 60rem; padding: 1.5rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+.notice { background: #fff4d6; border-left: 4px solid #d99a00; padding: .4rem .8rem; margin: .8rem 0 1.2rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: 0; } figure img { max-width: 100%; height: auto; display: block; border: 1px solid #d5dce3; }
+figcaption { font-size: .85rem; color: #52606d; max-width: 34rem; margin-top: .3rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { border-bottom: 1px solid #d5dce3; padding: .3rem .7rem; text-align: left; }
+td.number { text-align: right; }
+.figure-value { font-size: 1.6rem; font-weight: 600; }
+"""
+
+
+def page(title: str, lead: str, sections: Iterable[tuple[str, str]]) -> str:
+    """A whole page; `lead` is plain text, sections are (heading, HTML)."""
+    body = "".join(f"<section><h2>{escape(heading)}</h2>{html}</section>" for heading, html in sections)
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        f'<h1>{escape(title)}</h1><p>{escape(lead)}</p><p class="notice">{NOTICE}</p>{body}</body></html>\n'
+    )
+
+
+def paragraph(text: str) -> str:
+    """Plain text as a paragraph."""
+    return f"<p>{escape(text)}</p>"
+
+
+def headline(value: str, meaning: str) -> str:
+    """A large figure with what it means under it."""
+    return f'<p><span class="figure-value">{escape(value)}</span><br>{escape(meaning)}</p>'
+
+
+def table(content: Table) -> str:
+    """A table; floats with four significant digits (the CSV has them all)."""
+    head = "".join(f"<th>{escape(str(c))}</th>" for c in content.columns)
+    rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in content.rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f'<td class="number">{value:.4g}</td>'
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f'<td class="number">{value}</td>'
+    return f"<td>{escape('' if value is None else str(value))}</td>"
+
+
+def pairs(content: Mapping[str, object]) -> str:
+    """Names and values in two columns."""
+    return table(Table("", ("", ""), tuple((k, str(v)) for k, v in content.items())))
+
+
+def pictures(items: Iterable[str]) -> str:
+    """Pictures side by side, as the width allows."""
+    return f'<div class="pictures">{"".join(items)}</div>'
+
+
+def picture(pixels: NDArray[np.uint8], caption: str, width: int | None = None) -> str:
+    """An image (H, W) or (H, W, 3) as PNG, shown `width` CSS px wide."""
+    from PIL import Image as Pillow
+
+    buffer = io.BytesIO()
+    Pillow.fromarray(pixels).save(buffer, "PNG")
+    return _figure("image/png", buffer.getvalue(), caption, width)
+
+
+def plot(figure: Figure, caption: str) -> str:
+    """A matplotlib figure as SVG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return _figure("image/svg+xml", buffer.getvalue(), caption, None)
+
+
+def _figure(kind: str, data: bytes, caption: str, width: int | None) -> str:
+    size = f' width="{width}"' if width else ""
+    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return (
+        f'<figure><img src="{source}"{size} alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def confusion_plot(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """The confusion matrix: rows are the truth, columns the prediction, shades the share of a row."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    counts = np.asarray(confusion)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = 1.6 + 0.7 * len(classes)
+    figure = Figure(figsize=(side, side))
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("truth")
+    return figure
+
+
+def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure:
+    """Loss and accuracy over the epochs, with the epoch that was kept."""
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(8, 3))
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for part in ("training", "selection"):
+            values = [row.get(f"{part}_{what}") for row in history]
+            if any(v is not None for v in values):
+                axes.plot(epochs, values, marker=".", label=part)
+        axes.axvline(best_epoch, color="grey", linestyle=":", label="kept")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(what)
+    axes.legend()
+    figure.tight_layout()
+    return figure
+
+
+def versions() -> dict[str, str]:
+    """Versions of what makes the figures."""
+    names = ("mikata", "torch", "torchvision", "lightning", "numpy", "tifffile", "roifile", "bioimageio.core")
+    return {"Python": platform.python_version(), "system": platform.platform(terse=True)} | {
+        name: version(name) for name in names
+    }

@@ -1,0 +1,343 @@
+"""Images of a data set as batches of tensors: read once and kept, or read anew by threads."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mikata import images
+from mikata.datasets import Entry
+from mikata.errors import DataError, ImageError
+from mikata.networks import InputSpec, to_input
+from mikata.networks.inputs import TakesImages
+from mikata.training import order
+from mikata.types import Progress
+
+_AHEAD = 2  # batches that are being read while one is used
+_FLOAT = 4  # bytes
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images (N, C, H, W), labels (N,) and random numbers (N, len(DRAWS))."""
+
+
+def threads(workers: int) -> int:
+    """Number of threads that read images; 0 asks for one for each core."""
+    return workers or os.cpu_count() or 1
+
+
+@dataclass(eq=False)
+class Part:
+    """Images of one part of a split, with the number of each one's class.
+
+    Attributes
+    ----------
+    entries:
+        The images.
+    labels:
+        Numbers of their classes (N,), int64.
+    spec:
+        What the network takes.
+    kept:
+        The images as the network takes them where they are kept in memory: one tensor (N, C, H, W)
+        when all have one size, else one (C, H, W) each; None where each is read when needed.
+    """
+
+    entries: tuple[Entry, ...]
+    labels: Tensor
+    spec: TakesImages
+    kept: Tensor | list[Tensor] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def image(self, index: int) -> Tensor:
+        """One image (C, H, W) as the network takes it.
+
+        Raises
+        ------
+        ImageError
+            If its file can no longer be read, or does not suit the network.
+        """
+        if self.kept is not None:
+            return self.kept[index]
+        entry = self.entries[index]
+        image = images.read(entry.file)
+        values = next(image.frames()).values
+        return to_input(values, self.spec, name=str(entry.file), unit=image.calibrated_unit)
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """Height and width of :meth:`image`, known without reading it."""
+        height, width = self.spec.size
+        if self.spec.fit == "resize":
+            return height, width
+        seen = self.entries[index].picture
+        return max(height, seen.height), max(width, seen.width)
+
+    def nbytes(self) -> int:
+        """Memory that all images need when they are kept."""
+        pixels = sum(height * width for height, width in map(self.shape, range(len(self))))
+        return pixels * self.spec.channels * _FLOAT
+
+
+def part(entries: Sequence[Entry], classes: Sequence[str], spec: TakesImages) -> Part:
+    """Give the entries the numbers of their classes.
+
+    Raises
+    ------
+    DataError
+        If a label is not among the classes.
+    """
+    numbers = {name: number for number, name in enumerate(classes)}
+    for entry in entries:
+        if entry.label not in numbers:
+            raise DataError(
+                f"{entry.file}: its class '{entry.label}' is unknown here; known are {', '.join(classes)}."
+            )
+    return Part(tuple(entries), torch.tensor([numbers[entry.label] for entry in entries]), spec)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the values of all pixels: mean and standard deviation for each channel, lowest and highest."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    value_range: tuple[float, float]
+
+
+def look_through(source: Part, *, keep: bool, workers: int, message: str, progress: Progress) -> Statistics:
+    """Read all images once, keep them if asked to, and return the statistics of their values.
+
+    Mean and variance are merged image by image in 64 bit (Chan, Golub and LeVeque 1979), so that a
+    large offset, as of CT values, costs no digits.
+
+    Raises
+    ------
+    DataError
+        If all pixels of a channel are the same in all images.
+    """
+    count = 0
+    mean = torch.zeros(source.spec.channels, dtype=torch.float64)
+    squares = torch.zeros_like(mean)  # sum of squared differences from the mean
+    low, high = float("inf"), float("-inf")
+    kept: list[Tensor] = []
+    uniform = len({source.shape(i) for i in range(len(source))}) == 1
+    whole: Tensor | None = None
+    if keep and uniform:
+        # one block at once: a list to be stacked in the end would need the memory twice
+        whole = torch.empty(len(source), source.spec.channels, *source.shape(0))
+    for index, image in enumerate(_read_ahead(source, range(len(source)), workers)):
+        progress.step(message, index, len(source))
+        values = image.double().flatten(1)
+        own = values.mean(1)
+        pixels = values.shape[1]
+        squares += (values - own[:, None]).square().sum(1)
+        squares += (own - mean).square() * (count * pixels / (count + pixels))
+        mean += (own - mean) * (pixels / (count + pixels))
+        count += pixels
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        if whole is not None:
+            whole[index] = image
+        elif keep:
+            kept.append(image)
+    progress.step(message, len(source), len(source))
+    if keep:
+        source.kept = whole if whole is not None else kept
+    std = (squares / count).sqrt()
+    if float(std.min()) == 0:
+        raise DataError(
+            "All training images have the same value everywhere in one channel: nothing can be learnt."
+        )
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()), (low, high))
+
+
+def _read_ahead(source: Part, indices: Sequence[int], workers: int) -> Iterator[Tensor]:
+    """Images in order, read by threads a little ahead of their use."""
+    with ThreadPoolExecutor(threads(workers)) as pool:
+        waiting: deque[Future[Tensor]] = deque()
+        try:
+            for index in indices:
+                waiting.append(pool.submit(source.image, index))
+                if len(waiting) > 2 * threads(workers):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class TrainingBatches:
+    """The batches of one epoch after another, in the order of `mikata.training.order`.
+
+    An epoch's images are dealt evenly: 17 images in batches of at most 16 come as 9 and 8, so that no
+    batch weighs more than another and none has a single image, which batch normalisation cannot take.
+
+    Attributes
+    ----------
+    source:
+        The images.
+    epoch:
+        From 0; to be set before each epoch.
+    """
+
+    def __init__(self, source: Part, batch: int, seed: int, *, balanced: bool, workers: int) -> None:
+        self.epoch = 0
+        self.source = source
+        self._seed = seed
+        self._balanced = balanced
+        self._workers = workers
+        self._batches = -(-len(source) // batch)
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = self.source
+        if self._balanced:
+            sequence = order.balanced(source.labels, self._seed, self.epoch)
+        else:
+            sequence = order.shuffled(len(source), self._seed, self.epoch)
+        draws = order.draws(len(sequence), self._seed, self.epoch)
+        places = torch.arange(len(sequence)).tensor_split(self._batches)
+        if isinstance(source.kept, Tensor) and source.kept.shape[2:] == source.spec.size:
+            for place in places:
+                index = sequence[place]
+                yield source.kept[index], source.labels[index], draws[place]
+            return
+        if source.kept is not None:
+            for place in places:
+                jobs = zip(sequence[place].tolist(), draws[place], strict=True)
+                stack = torch.stack([self._crop(*job) for job in jobs])
+                yield stack, source.labels[sequence[place]], draws[place]
+            return
+        with ThreadPoolExecutor(threads(self._workers)) as pool:
+            waiting: deque[tuple[Tensor, list[Future[Tensor]]]] = deque()
+
+            def finished() -> Batch:
+                place, pictures = waiting.popleft()
+                stack = torch.stack([picture.result() for picture in pictures])
+                return stack, source.labels[sequence[place]], draws[place]
+
+            try:
+                for place in places:
+                    jobs = zip(sequence[place].tolist(), draws[place], strict=True)
+                    waiting.append((place, [pool.submit(self._crop, *job) for job in jobs]))
+                    if len(waiting) > _AHEAD:
+                        yield finished()
+                while waiting:
+                    yield finished()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _crop(self, index: int, draw: Tensor) -> Tensor:
+        image = self.source.image(index)
+        height, width = self.source.spec.size
+        top = int(draw[order.DRAWS.index("crop_y")] * (image.shape[1] - height + 1))
+        left = int(draw[order.DRAWS.index("crop_x")] * (image.shape[2] - width + 1))
+        return image[:, top : top + height, left : left + width]
+
+
+class WholeBatches:
+    """All images once and whole, each batch of one size; for choosing an epoch and for evaluation.
+
+    Iterating gives images (N, C, H, W), labels (N,) and the images' numbers (N,).
+
+    Parameters
+    ----------
+    batch:
+        Most images of the network's size at once; fewer of larger ones.
+    on_error:
+        Called with the number of an image that cannot be read, which is then left out; None: the
+        error is raised.
+    """
+
+    def __init__(
+        self,
+        source: Part,
+        batch: int,
+        *,
+        workers: int,
+        on_error: Callable[[int, ImageError], None] | None = None,
+    ) -> None:
+        self.source = source
+        self._workers = workers
+        self._on_error = on_error
+        self._chunks = list(self._same_size(batch))
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def _same_size(self, batch: int) -> Iterator[list[int]]:
+        height, width = self.source.spec.size
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for index in range(len(self.source)):
+            sizes.setdefault(self.source.shape(index), []).append(index)
+        for (high, wide), indices in sizes.items():
+            step = max(1, batch * height * width // (high * wide))
+            for start in range(0, len(indices), step):
+                yield indices[start : start + step]
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = self.source
+        if isinstance(source.kept, Tensor):
+            for chunk in self._chunks:
+                numbers = torch.tensor(chunk)
+                yield source.kept[numbers], source.labels[numbers], numbers
+            return
+        with ThreadPoolExecutor(threads(self._workers)) as pool:
+            waiting: deque[tuple[list[int], list[Future[Tensor]]]] = deque()
+            try:
+                for chunk in self._chunks:
+                    waiting.append((chunk, [pool.submit(source.image, index) for index in chunk]))
+                    if len(waiting) > _AHEAD:
+                        yield from self._finished(*waiting.popleft())
+                while waiting:
+                    yield from self._finished(*waiting.popleft())
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _finished(self, chunk: list[int], pictures: list[Future[Tensor]]) -> Iterator[Batch]:
+        good: list[int] = []
+        tensors: list[Tensor] = []
+        for index, picture in zip(chunk, pictures, strict=True):
+            try:
+                tensors.append(picture.result())
+                good.append(index)
+            except ImageError as error:
+                if self._on_error is None:
+                    raise
+                self._on_error(index, error)
+        if good:
+            yield torch.stack(tensors), self.source.labels[good], torch.tensor(good)
+
+
+def channels_of(entries: Sequence[Entry], wanted: str | int) -> int:
+    """Number of channels the network gets: what the recipe says, or what all images have.
+
+    Raises
+    ------
+    DataError
+        If images have more channels than the recipe's number.
+    """
+    found = {entry.picture.channels: entry for entry in entries}
+    if wanted == "auto":
+        return max(found)
+    number = int(wanted)
+    for channels, entry in found.items():
+        if channels != number and channels != 1:
+            what = "is in colour" if channels == 3 else f"has {channels} channels"
+            raise DataError(
+                f'{entry.file} {what}, but the recipe says channels = {number}. Say channels = "auto".'
+            )
+    return number
+
+
+def input_of(entries: Sequence[Entry], channels: int, size: tuple[int, int], fit: str) -> InputSpec:
+    """What a network for these images takes; the range of values is not known yet."""
+    return InputSpec(channels, size, "native" if fit == "native" else "resize", entries[0].picture.unit)

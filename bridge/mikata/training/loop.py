@@ -1,0 +1,339 @@
+"""The training loop: what lightning runs for each batch and epoch, and what is kept of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from mikata.architecture import Classifier
+from mikata.errors import TrainingError
+from mikata.networks import read_state
+from mikata.outputs import written
+from mikata.training.augmentation import augment
+from mikata.training.data import Batch, TrainingBatches
+from mikata.training.order import seed_of
+from mikata.training.recipe import Stage
+from mikata.types import Progress
+
+_SHOW_SECONDS = 0.2  # between two messages; each asks the device for the loss, which makes it wait
+_BETA2 = 0.999  # Adam's, in torch and Keras alike
+
+
+class Stopped(Exception):
+    """The user asked to stop."""
+
+
+@dataclass
+class Checkpoints:
+    """The weights after the last epoch and after the best one, as files of plain tensors.
+
+    Attributes
+    ----------
+    folder:
+        Gets ``last.pt`` and ``best.pt``, each written beside and then moved into place.
+    best_epoch:
+        Counts from 1; 0 before the first epoch has ended.
+    best_loss:
+        Selection loss of the best epoch.
+    """
+
+    folder: Path
+    best_epoch: int = 0
+    best_loss: float = math.inf
+
+    @property
+    def last(self) -> Path:
+        """State dict after the last whole epoch."""
+        return self.folder / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """State dict after the epoch with the lowest selection loss, the earlier of two equal ones."""
+        return self.folder / "best.pt"
+
+    def save(self, classifier: Classifier, epoch: int, loss: float) -> None:
+        """Keep the weights of an epoch.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full or the folder cannot be written; the files are then as they were.
+        """
+        state = {key: value.detach().cpu() for key, value in classifier.state_dict().items()}
+        _write(state, self.last)
+        if loss < self.best_loss:
+            _link(self.last, self.best)
+            self.best_epoch, self.best_loss = epoch, loss
+
+    def load_best(self, classifier: Classifier) -> None:
+        """Put the best weights into the network."""
+        classifier.load_state_dict(read_state(self.best))
+
+
+def _link(source: Path, path: Path) -> None:
+    """Give a file a second name, or copy it where the disk knows no second names.
+
+    `source` is only ever replaced as a whole, so that `path` keeps what it holds now.
+    """
+    with written(path) as beside:
+        beside.unlink()
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+
+
+def _write(state: dict[str, Tensor], path: Path) -> None:
+    with written(path) as beside, beside.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # torch turns the disk's error into one of its own while it closes its archive
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+
+@dataclass
+class Watch:
+    """Tells the user how far it is, and the loop when to stop."""
+
+    progress: Progress
+    steps: int
+    epochs: int
+    interrupted: Callable[[], bool]
+    started: float = field(default_factory=time.monotonic)
+    shown: float = 0.0
+    accuracy: float = math.nan
+    done: int = 0
+
+    def due(self) -> bool:
+        """Whether it is time to show something."""
+        return time.monotonic() - self.shown >= _SHOW_SECONDS
+
+    def show(self, epoch: int, loss: float) -> None:
+        """Show the state of an epoch that counts from 1."""
+        self.shown = time.monotonic()
+        words = f"Epoch {epoch} of {self.epochs}, loss {loss:.3g}"
+        if not math.isnan(self.accuracy):
+            words += f", selection accuracy {100 * self.accuracy:.1f} %"
+        total = self.steps * self.epochs
+        if self.done:
+            left = (self.shown - self.started) / self.done * (total - self.done)
+            words += f", {duration(left)} left"
+        try:
+            self.progress.show(words, self.done, total)
+        except KeyboardInterrupt as error:  # lightning would end the whole program
+            raise Stopped from error
+
+    def check(self) -> None:
+        """Leave the loop if the user asked to stop.
+
+        Raises
+        ------
+        Stopped
+            If so.
+        """
+        if self.interrupted() or self.progress.cancelled:
+            raise Stopped
+
+
+def duration(seconds: float) -> str:
+    """A time in words: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Loop(LightningModule):
+    """One stage: loss, optimiser, augmentation, history and checkpoints.
+
+    Parameters
+    ----------
+    classifier:
+        The network that learns.
+    stage:
+        How.
+    batches:
+        The training images; their epoch is set from here.
+    class_weights:
+        Weight of each class in the loss (K,).
+    value_range:
+        Lowest and highest possible pixel value.
+    seed:
+        Of dropout and the like.
+    checkpoints, watch:
+        Where weights go, and who is told.
+    """
+
+    class_weights: Tensor
+    sums: Tensor
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        stage: Stage,
+        batches: TrainingBatches,
+        class_weights: Tensor,
+        value_range: tuple[float, float],
+        seed: int,
+        checkpoints: Checkpoints,
+        watch: Watch,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.stage = stage
+        self.batches = batches
+        self.value_range = value_range
+        self.seed = seed
+        self.checkpoints = checkpoints
+        self.watch = watch
+        self.history: list[dict[str, float]] = []
+        self._epoch_started = 0.0
+        self._steps = 0
+        self.register_buffer("class_weights", class_weights)
+        # rows training and selection: sum of losses, right answers, images; on the device, which never waits
+        self.register_buffer("sums", torch.zeros(2, 3, dtype=torch.float32))
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimiser and the schedule of the learning rate."""
+        stage = self.stage
+        parameters = [p for p in self.classifier.parameters() if p.requires_grad]
+        rate, decay = stage.learning_rate, stage.weight_decay
+        optimiser: torch.optim.Optimizer
+        if stage.optimiser == "sgd":
+            optimiser = torch.optim.SGD(parameters, rate, stage.momentum, weight_decay=decay)
+        else:
+            kind = torch.optim.Adam if stage.optimiser == "adam" else torch.optim.AdamW
+            optimiser = kind(parameters, rate, (0.9, _BETA2), stage.epsilon, decay)
+        if stage.schedule == "constant":
+            return optimiser
+        total = len(self.batches) * stage.epochs
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: (1 + math.cos(math.pi * min(step, total) / total)) / 2
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Fix the order, the augmentation and dropout of this epoch."""
+        self.batches.epoch = self.current_epoch
+        torch.manual_seed(seed_of(self.seed, self.current_epoch, "network"))
+        self.sums.zero_()
+        self._epoch_started = time.monotonic()
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment training images, once they are on the device."""
+        images, labels, draws = batch
+        if self.trainer.training:
+            images = augment(images, draws, self.stage.augmentation, self.value_range)
+        return images, labels, draws
+
+    def _losses(self, batch: Batch, row: int) -> Tensor:
+        images, labels, _ = batch
+        scores = self.classifier.logits(images).float()
+        losses = F.cross_entropy(scores, labels, reduction="none") * self.class_weights[labels]
+        with torch.no_grad():
+            right = (scores.argmax(1) == labels).sum()
+            self.sums[row] += torch.stack([losses.sum(), right, right.new_tensor(len(labels))])
+        return losses
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean loss of a batch."""
+        return self._losses(batch, 0).mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch of selection images."""
+        self._losses(batch, 1)
+        self.watch.check()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Move epsilon to where Keras adds it.
+
+        Keras: p -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon). torch divides v by
+        (1 - b2^t) first, so that the same step needs epsilon / sqrt(1 - b2^t) there.
+        """
+        if self.stage.adam_formula != "keras":
+            return
+        self._steps += 1
+        for group in optimizer.param_groups:
+            group["eps"] = self.stage.epsilon / math.sqrt(1 - _BETA2**self._steps)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients as Keras does: g c / norm where norm > c, with nothing added to the norm.
+
+        (torch's own adds 1e-6 to the norm, which matters at c = 0.001.)
+        """
+        limit = self.stage.clipnorm
+        if not limit:
+            return
+        gradients = [p.grad for p in self.classifier.parameters() if p.grad is not None]
+        norms = torch.stack([g.norm() for g in gradients])
+        if self.stage.clipnorm_scope == "global":
+            norms = norms.norm().expand(len(gradients))
+        for gradient, factor in zip(gradients, (limit / norms).clamp(max=1), strict=True):
+            gradient.mul_(factor)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Show the loss now and then, and stop at once when it is no number."""
+        self.watch.done += 1
+        self.watch.check()
+        if self.watch.due():
+            loss = self._mean_loss(0)
+            self.watch.show(self.current_epoch + 1, loss)
+
+    def _mean_loss(self, row: int) -> float:
+        total, _, count = self.sums[row].tolist()
+        loss: float = total / count if count else math.nan
+        if not math.isfinite(loss):
+            epoch = self.current_epoch + 1
+            kept = (
+                f"The weights of epoch {self.checkpoints.best_epoch} are kept in {self.checkpoints.best}."
+                if self.checkpoints.best_epoch
+                else "Nothing is kept, since no epoch had ended."
+            )
+            what = ("training", "selection")[row]
+            raise TrainingError(
+                f"The {what} loss of epoch {epoch} is not a number any more. Try a learning rate lower than "
+                f"{self.stage.learning_rate:g}, or a clipnorm. {kept}"
+            )
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Write down the epoch, keep its weights, and stop when nothing gets better."""
+        epoch = self.current_epoch + 1
+        losses = [self._mean_loss(row) for row in (0, 1)]
+        right = (self.sums[:, 1] / self.sums[:, 2]).tolist()
+        entry = {
+            "epoch": epoch,
+            "training_loss": losses[0],
+            "training_accuracy": right[0],
+            "selection_loss": losses[1],
+            "selection_accuracy": right[1],
+        }
+        self.checkpoints.save(self.classifier, epoch, losses[1])
+        entry["seconds"] = time.monotonic() - self._epoch_started
+        self.history.append(entry)
+        self.watch.accuracy = right[1]
+        self.watch.show(epoch, losses[0])
+        patience = self.stage.early_stopping
+        if patience and epoch - self.checkpoints.best_epoch >= patience:
+            self.trainer.should_stop = True

@@ -1,0 +1,61 @@
+"""Which image comes when, and its random numbers: functions of seed and epoch alone."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+DRAWS = (
+    "rotation",
+    "shift_x",
+    "shift_y",
+    "brightness",
+    "flip_horizontal",
+    "flip_vertical",
+    "crop_y",
+    "crop_x",
+)
+"""What the random numbers of an image are for, in the order of their columns."""
+
+
+def seed_of(seed: int, epoch: int, purpose: str) -> int:
+    """A seed for one purpose in one epoch, unlike those of its neighbours."""
+    digest = hashlib.sha256(f"{seed} {epoch} {purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # torch takes 63 bits
+
+
+def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
+    """A random number generator for one purpose in one epoch."""
+    return torch.Generator().manual_seed(seed_of(seed, epoch, purpose))
+
+
+def shuffled(count: int, seed: int, epoch: int) -> Tensor:
+    """The numbers 0 to `count` - 1 in the order of an epoch."""
+    return torch.randperm(count, generator=generator(seed, epoch, "order"))
+
+
+def balanced(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """As many numbers as there are labels, every class equally often (within one).
+
+    Within a class, every image comes before any comes again.
+    """
+    random = generator(seed, epoch, "order")
+    classes = sorted(set(labels.tolist()))
+    share, rest = divmod(len(labels), len(classes))
+    chosen = []
+    # an epoch that does not divide evenly gives the odd places to other classes each time
+    lucky = set(torch.randperm(len(classes), generator=random)[:rest].tolist())
+    for number, name in enumerate(classes):
+        own = (labels == name).nonzero().flatten()
+        wanted = share + (number in lucky)
+        rounds = [own[torch.randperm(len(own), generator=random)] for _ in range(-(-wanted // len(own)))]
+        chosen.append(torch.cat(rounds)[:wanted])
+    order = torch.cat(chosen)
+    return order[torch.randperm(len(order), generator=random)]
+
+
+def draws(count: int, seed: int, epoch: int) -> Tensor:
+    """Random numbers from 0 to 1 (count, len(DRAWS)): one row for each place in an epoch's order."""
+    return torch.rand(count, len(DRAWS), generator=generator(seed, epoch, "augmentation"))

@@ -1,0 +1,37 @@
+"""What all tests share: the folder of real images, and a reason when it is not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def shared_folder() -> Path:
+    """Where the shared folder of real images is said to be (it may be absent)."""
+    default = Path(__file__).parents[2] / "shared"
+    return Path(os.environ.get("MIKATA_SHARED", default)).resolve()
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where the shared folder must be there."""
+    if os.environ.get("MIKATA_REQUIRE_SHARED") == "1":
+        pytest.fail(f"MIKATA_REQUIRE_SHARED=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = shared_folder()
+    if not (folder / "data").is_dir():
+        missing("the shared folder of real images is not there (MIKATA_SHARED)")
+    return folder
+
+
+@pytest.fixture
+def hard_path(tmp_path: Path) -> Path:
+    """A folder whose name breaks naive quoting."""
+    folder = tmp_path / "山田 太郎 (test) [1]"
+    folder.mkdir()
+    return folder

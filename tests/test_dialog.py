@@ -1,0 +1,46 @@
+"""The menu and the dialog in ImageJ's own window, on a screen that nobody sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from skimage import data
+
+from mikata import images
+from mikata.imagej import java
+from packages import write_package
+
+PROGRAM = Path(__file__).parent / "jvm" / "dialog.py"
+
+
+@pytest.mark.skipif(not shutil.which("xvfb-run"), reason="xvfb-run is not installed, so there is no screen")
+def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
+    package = write_package(hard_path / "model a")
+    image = hard_path / "れんが.tif"
+    images.write_tiff(image, images.from_array(data.brick()[:128, :128], "YX"))
+    words = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24"]
+    # a home of its own: dialogs remember their values there
+    jars = hard_path / "jars"
+    jars.mkdir()
+    for jar in java.jars():
+        shutil.copy(jar, jars)
+    env = os.environ | {"HOME": str(hard_path), "MIKATA_JARS": str(jars)}
+    done = subprocess.run(
+        [*words, sys.executable, str(PROGRAM), str(package), str(image)],
+        capture_output=True, text=True, encoding="utf-8", env=env, check=False, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))
+    found = json.loads(line.removeprefix("FOUND "))
+    assert found["menu"] == {"Learn": ["Train..."], "Predict": ["Predict..."], "Explain": ["Grad-CAM..."]}
+    assert found["told"] == "Grad-CAM"
+    assert found["kept"] == [str(package), "500"]
+    assert found["overlay"] > 3
+    recorded = next(line for line in found["recorded"].splitlines() if "Grad-CAM" in line)
+    assert recorded == f'run("Grad-CAM...", "model=[{package}] target=all opacity_percent=70");'

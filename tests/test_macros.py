@@ -1,0 +1,223 @@
+"""Commands in ImageJ's macros: one text, one result, headless, with windows, in Fiji and from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import roifile
+from skimage import data
+
+from conftest import missing, shared_folder
+from mikata import images, regions
+from mikata.types import Region
+from packages import write_package
+
+PROGRAM = Path(__file__).parent / "jvm" / "macro_commands.py"
+XVFB = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24"]
+
+
+def without_java() -> dict[str, str]:
+    """The environment of a machine that has no Java."""
+    keep = [p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "java").exists()]
+    return {k: v for k, v in os.environ.items() if k != "JAVA_HOME"} | {"PATH": os.pathsep.join(keep)}
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("山田 太郎 (test)")
+    image = folder / "れんが (1).tif"
+    images.write_tiff(
+        image, images.from_array(data.brick()[:200, :260], "YX", pixel_size=(0.5, 0.5, 1.0), unit="mm")
+    )
+    write_scan(folder / "scan.dcm")
+    return image, write_package(folder / "model (あ)")
+
+
+def write_scan(path: Path) -> None:
+    """A DICOM file of a photograph that names a patient."""
+    pixels = data.brick()[:96, :96]
+    scan = pydicom.Dataset()
+    scan.SOPClassUID, scan.SOPInstanceUID = (
+        pydicom.uid.SecondaryCaptureImageStorage,
+        pydicom.uid.generate_uid(),
+    )
+    scan.PatientName, scan.PatientID, scan.Modality = "YAMADA^TARO", "ID-778899", "OT"
+    scan.Rows, scan.Columns = pixels.shape
+    scan.SamplesPerPixel, scan.PhotometricInterpretation, scan.PixelRepresentation = 1, "MONOCHROME2", 0
+    scan.BitsAllocated = scan.BitsStored = 8
+    scan.HighBit = 7
+    scan.PixelData = pixels.tobytes()
+    scan.file_meta = pydicom.dataset.FileMetaDataset()
+    scan.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    scan.save_as(path, enforce_file_format=True)
+
+
+def run(
+    case: tuple[Path, Path], folder: Path, *options: str, before: list[str] | None = None
+) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    image, package = case
+    words = [*(before or []), sys.executable, str(PROGRAM), str(image), str(package), str(folder), *options]
+    env = os.environ if before else without_java()
+    done = subprocess.run(
+        words, capture_output=True, text=True, encoding="utf-8", env=env, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))
+    return dict(json.loads(line.removeprefix("FOUND ")))
+
+
+@pytest.fixture(scope="module")
+def headless(case: tuple[Path, Path]) -> tuple[dict[str, Any], Path]:
+    folder = case[0].parent / "headless"
+    return run(case, folder), folder
+
+
+def test_errors_are_pythons_own_sentences(headless: tuple[dict[str, Any], Path]) -> None:
+    errors = headless[0]["errors"]
+    expected = {
+        "no image": "Grad-CAM: there is no image open.",
+        "unknown key": "unknown key 'targt' (did you mean 'target'?). Known keys: images, model, target",
+        "unknown class": "has no class 'brik' (did you mean 'brick'?)",
+        "unknown layer": "nowhere",
+        "unknown lut": "lut is 'Fir' (did you mean Fire?)",
+        "out of range": "opacity_percent is 101; it must be from 0 to 100.",
+        "no model": "Grad-CAM: model is missing.",
+        "no package": "headless",
+        "flag": "hide_colour_bar is 'yes'; it must be true or false.",
+        "constant": "grey: the image is constant",
+        "not a number": "1 of 4096 values are not numbers",
+        "in colour": "rgb is in colour",
+        "variable": "The macro has no variable 'nothing'",
+        "command of ImageJ": "Unrecognized command",
+    }
+    assert set(errors) == set(expected)
+    for name, words in expected.items():
+        assert words in errors[name], name
+
+
+def test_results_come_back_into_imagej(
+    headless: tuple[dict[str, Any], Path], case: tuple[Path, Path]
+) -> None:
+    found, folder = headless
+    rows, size = found["returned"].split()
+    assert int(rows) == 3
+    heat = images.read(folder / "heat.tif")
+    assert (heat.axes, heat.array.shape, heat.array.dtype.name) == ("CYX", (3, 200, 260), "float32")
+    assert (heat.pixel_size[:2], heat.unit) == ((0.5, 0.5), "mm")
+    assert heat.slice_labels == ("brick", "grass (wet)", "砂利")
+    marked = images.read(folder / "overlay.tif")
+    original = images.read(case[0])
+    np.testing.assert_array_equal(marked.array, original.array)
+    assert len(marked.overlay) == int(size)
+    assert any(r.name.startswith("heat >= 50 % of maximum") for r in marked.overlay)
+    row = dict(zip(found["columns"], found["rows"][0], strict=True))
+    assert (row["cell_width_px"], row["cell_width"], row["unit"]) == (260 / 32, 260 / 64, "mm")
+    assert row["heat_maximum"] == pytest.approx(float(heat.array[0].max()), rel=1e-6)
+    before, after, windows = found["again"].split()
+    assert before == after
+    assert windows == "1"
+
+
+def test_the_patients_name_stays_inside(headless: tuple[dict[str, Any], Path]) -> None:
+    # ImageJ writes Info as UTF-16
+    names = [n.encode(code) for n in ("YAMADA", "ID-778899") for code in ("ascii", "utf-16-le", "utf-16-be")]
+    assert any(n in (headless[1] / "dicomkeep_metadata.tif").read_bytes() for n in names), (
+        "no header to strip"
+    )
+    assert not any(n in (headless[1] / "dicom.tif").read_bytes() for n in names)
+
+
+def essence(region: Region) -> tuple[object, ...]:
+    """What a ROI shows. ImageJ stores the picture of an image ROI in a TIFF of its own making."""
+    roi = regions.to_roi(region)
+    pixels = None if roi.image is None else (roi.image.shape, roi.image.tobytes())
+    points = None if roi.image is not None else roi.coordinates(multi=True)
+    outline = None if points is None else [np.asarray(p).tolist() for p in points]
+    box = (roi.left, roi.top, roi.right, roi.bottom)
+    if roi.subtype == roifile.ROI_SUBTYPE.TEXT:  # ImageJ measures words with the fonts it has
+        box, outline = box[:2], [roi.text.strip()]
+    colour = (
+        roi.stroke_color if pixels is None else None
+    )  # ImageJ gives image ROIs a stroke that is never drawn
+    return roi.name, roi.roitype, roi.position, box, roi.image_opacity, colour, pixels, outline
+
+
+def same(first: Path, second: Path) -> None:
+    for name in ("heat.tif", "overlay.tif"):
+        a, b = images.read(first / name), images.read(second / name)
+        np.testing.assert_array_equal(a.array, b.array)
+        assert [regions.to_roi(r) for r in a.overlay] == [regions.to_roi(r) for r in b.overlay]
+
+
+@pytest.mark.skipif(not shutil.which("xvfb-run"), reason="xvfb-run is not installed, so there is no screen")
+def test_with_windows_the_same(headless: tuple[dict[str, Any], Path], case: tuple[Path, Path]) -> None:
+    folder = case[0].parent / "gui"
+    found = run(case, folder, "--gui", before=XVFB)
+    assert found["rows"] == headless[0]["rows"]
+    same(headless[1], folder)
+
+
+def test_in_fiji_the_same(headless: tuple[dict[str, Any], Path], case: tuple[Path, Path]) -> None:
+    fiji = shared_folder() / "Fiji.app"
+    if not fiji.is_dir():
+        missing("there is no Fiji in the shared folder")
+    copied = case[0].parent / "Fiji.app"
+    shutil.copytree(fiji, copied)
+    folder = case[0].parent / "fiji"
+    found = run(case, folder, "--fiji", str(copied))
+    assert found["rows"] == headless[0]["rows"]
+    same(headless[1], folder)
+
+
+def test_from_the_command_line_the_same(
+    headless: tuple[dict[str, Any], Path], case: tuple[Path, Path]
+) -> None:
+    image, package = case
+    folder = image.parent / "cli"
+    words = ["grad-cam", str(image), "--model", str(package), "--target", "all", "--opacity-percent", "60"]
+    words += ["--lut", "Inferno", "--out", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mikata", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    reference = images.read(headless[1] / "heat.tif")
+    np.testing.assert_array_equal(images.read(folder / f"{image.stem} heat.tif").array, reference.array)
+    marked = images.read(folder / f"{image.stem}.tif")
+    wanted = images.read(headless[1] / "overlay.tif")
+    assert list(map(essence, marked.overlay)) == list(map(essence, wanted.overlay))
+
+
+@pytest.mark.parametrize(
+    ("text", "arg", "code", "words"),
+    [
+        ('return "got " + getArgument();', "あ b", 0, "got あ b"),
+        (
+            'run("Grad-CAM...", "model=nowhere");',
+            "",
+            1,
+            "Grad-CAM: model is 'nowhere', which does not exist.",
+        ),
+        ("a = ;", "", 1, "line 1"),
+        ('exit("enough");', "", 1, "enough"),
+    ],
+)
+def test_mikata_macro(hard_path: Path, text: str, arg: str, code: int, words: str) -> None:
+    macro = hard_path / "マクロ (1).ijm"
+    macro.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mikata", "macro", str(macro), "--arg", arg],
+        capture_output=True, text=True, encoding="utf-8", env=without_java() | {"PYTHONUTF8": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from skimage import data
+
+from mikata import images
+from packages import write_package
 
 PROGRAMS = Path(__file__).parent / "jvm"
 
@@ -54,9 +58,11 @@ def test_exit_status_is_python_s(how: str, status: int) -> None:
     run("exit_status", how, status=status, timeout=90)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the resident size from /proc")
-def test_memory_stays_flat() -> None:
-    print(run("memory"))
+def test_memory_stays_flat(hard_path: Path) -> None:
+    picture = images.write_tiff(hard_path / "れんが.tif", images.from_array(data.brick()[:200, :260], "YX"))
+    print(run("memory", picture, write_package(hard_path / "model"), timeout=600))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no C locale")

@@ -16,6 +16,7 @@ import roifile
 
 from mikata import demo, images
 from mikata.networks import read_package
+from test_imagej_programs import run as run_program
 from test_macros import without_java
 
 SOURCE = Path(__file__).parents[1]
@@ -92,6 +93,15 @@ def test_the_overlay_is_in_the_tiff(made: Path) -> None:
     for name in demo.CLASSES:
         assert f"heat >= 50 % of maximum ({name})" in names
     assert any(r.subtype == roifile.ROI_SUBTYPE.IMAGE for r in regions)
+
+
+@pytest.mark.slow
+def test_imagej_shows_the_overlay_that_roifile_reads(made: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "screen.png"
+    assert " regions" in run_program("opened", made / "mosaic with heat.tif", picture, screen=True)
+    screen = images.read(picture).array.astype(int)
+    # colours on an ImageJ of grey windows and a grey photograph: the heat is on the screen
+    assert (np.ptp(screen, axis=-1) > 60).sum() > 10_000
 
 
 @pytest.mark.slow

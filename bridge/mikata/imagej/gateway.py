@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import time
 from pathlib import Path
@@ -215,6 +213,11 @@ def start(headless: bool = True, fiji: Path | str | None = None) -> ImageJ:
     if _running is not None:
         if _running.headless and not headless:
             raise ImageJError("ImageJ runs without a window in this process, and Java cannot start twice.")
+        if fiji is not None and _running.gateway is None:
+            raise ImageJError(
+                f"Mikata's own ImageJ runs in this process already, so the Fiji in {fiji} cannot be started: "
+                "Java cannot start twice. Name the Fiji at the first start."
+            )
         return _running
     chosen = fiji if fiji is not None else os.environ.get(FIJI_VARIABLE) or None
     if jpype.isJVMStarted():
@@ -285,7 +288,8 @@ def _open_window() -> None:
 def _install(imagej: ImageJ) -> ImageJ:
     global _running
     java.leave_cleanly()
-    if importlib.util.find_spec("mikata.imagej.macros") is not None:
-        importlib.import_module("mikata.imagej.macros").install(imagej)
+    from mikata.imagej import macros  # here, since it imports this module
+
+    macros.install(imagej)
     _running = imagej
     return imagej

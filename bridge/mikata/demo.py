@@ -23,7 +23,7 @@ from mikata import images, packaging, report
 from mikata.errors import MikataError, OutputError
 from mikata.explanation.display import render
 from mikata.learning import sections, train_package
-from mikata.outputs import write_csv, write_text
+from mikata.outputs import umask, write_csv, write_text
 from mikata.types import Progress, Table
 
 CLASSES = ("brick", "grass", "gravel")
@@ -74,7 +74,7 @@ def run(out: Path, *, fiji: Path | None, overwrite: bool, progress: Progress) ->
         _make(work, fiji=fiji, started=started, progress=progress)
         if out.exists():
             shutil.rmtree(out)
-        work.chmod(0o755)
+        work.chmod(0o777 & ~umask())
         work.rename(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)

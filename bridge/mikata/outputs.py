@@ -35,7 +35,7 @@ def written(path: Path) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        beside.chmod(0o666 & ~_umask())  # mkstemp makes files private; results are ordinary files
+        beside.chmod(0o666 & ~umask())  # mkstemp makes files private; results are ordinary files
         beside.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -43,7 +43,8 @@ def written(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The rights that this process takes away from what it makes."""
     current = os.umask(0)
     os.umask(current)
     return current

@@ -6,7 +6,7 @@ command's signature can be read without loading either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -284,8 +284,3 @@ class Progress:
 
 
 SILENT: Progress = Progress()
-
-
-def planes(image: Image) -> Sequence[int]:
-    """ImageJ's stack length of an image, as a range of plane numbers from 1."""
-    return range(1, image.size("C") * image.size("Z") * image.size("T") + 1)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mikata.datasets.entries import Dataset, Entry, Picture, natural_key
+from mikata.datasets.entries import Dataset, Entry, Picture
 from mikata.datasets.table import read_table
 from mikata.errors import DataError, ImageError
+from mikata.images import natural_key
 from mikata.types import SILENT, Image, Progress
 
 _NO_IMAGES = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS leave in folders
@@ -111,9 +112,7 @@ def _from_table(path: Path) -> tuple[list[_Candidate], tuple[str, ...]]:
     hidden: dict[str, str] = {}
     candidates = []
     for row in rows:
-        facts = {
-            key: value for key, value in row.cells.items() if key not in ("file", "label", "patient_alias")
-        }
+        facts = {key: value for key, value in row.cells.items() if key not in _NOT_FACTS}
         facts["patient"] = ""
         if name is not None:
             key = row.cells[name[0]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from mikata.errors import ImageError
 from mikata.images.arrays import from_array
+from mikata.images.natural import natural_key
 from mikata.images.reading import looks_like_image, read
 from mikata.types import Image
 
@@ -158,14 +158,7 @@ def _files(folder: Path, recursive: bool) -> list[Path]:
         ]
     except OSError as error:
         raise ImageError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
-    return sorted(found, key=lambda path: [_natural(part) for part in path.relative_to(folder).parts])
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorts 2 before 10; the text itself last, so that the order never depends on the disk's."""
-    parts = re.split(r"(\d+)", name.casefold())
-    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
-    return [*key, (-1, 0, name)]
+    return sorted(found, key=lambda path: [natural_key(part) for part in path.relative_to(folder).parts])
 
 
 def _stem(path: Path) -> str:

@@ -23,6 +23,7 @@ import mikata.architecture
 from mikata.errors import OutputError, PackageError
 from mikata.networks import to_input
 from mikata.networks.package import DESCRIPTION_FILE, MIKATA_FORMAT, TRAINING_FILE
+from mikata.outputs import umask
 from mikata.packaging import pages, weights
 from mikata.packaging.description import (
     ARCHITECTURE,
@@ -225,7 +226,7 @@ def _beside(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
         yield beside
-        beside.chmod(0o777 & ~_umask())  # mkdtemp makes folders private; results are ordinary ones
+        beside.chmod(0o777 & ~umask())  # mkdtemp makes folders private; results are ordinary ones
         if folder.exists():
             # a folder cannot be replaced in one step: the old one is kept aside until the new one is there
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-old-", dir=folder.parent))
@@ -242,12 +243,6 @@ def _beside(folder: Path) -> Iterator[Path]:
         for left in (beside, old):
             if left is not None:
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _training_record(trained: Trained, name: str, report: Evaluated | None) -> bytes:

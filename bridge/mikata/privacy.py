@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def pseudonym(patient_id: str) -> str:
 
     HMAC-SHA256 (RFC 2104) of the id with a random salt that stays in the user's own data folder and
     is written nowhere else; without the salt, trying all possible ids does not lead back.
-    White space around the id does not count, since tables and DICOM pad ids differently.
+    White space, case and the width of letters do not count, since tables and DICOM write ids differently.
 
     Returns
     -------
@@ -35,7 +36,8 @@ def pseudonym(patient_id: str) -> str:
     OutputError
         If the salt can be neither read nor made.
     """
-    digest = hmac.new(_salt(_salt_path()), patient_id.strip().encode(), hashlib.sha256)
+    plain = "".join(unicodedata.normalize("NFKC", patient_id).casefold().split())
+    digest = hmac.new(_salt(_salt_path()), plain.encode(), hashlib.sha256)
     return f"P-{digest.hexdigest()[:12]}"
 
 

@@ -26,7 +26,7 @@ class Picture:
     eight_bit:
         Whether its values are plain 8-bit numbers (0..255).
     digest:
-        SHA-256 of the file, hexadecimal.
+        SHA-256 of its calibrated values and their shape, hexadecimal: the same for a copy in another format.
     """
 
     channels: int
@@ -48,7 +48,8 @@ class Entry:
     label:
         Name of its class.
     patient:
-        The table's own alias or a salted hash of the patient's id, never the id; empty when unknown.
+        The table's own alias, or a salted hash of the patient's id out of the table or, where that has none,
+        the DICOM header; never the id. Empty when unknown.
     study, phase, view, laterality, lesion, site, reference:
         As in the table; empty when it has no such column. `reference` is what the truth rests on.
     split:
@@ -86,7 +87,7 @@ class Dataset:
     skipped:
         Files that are named or found but cannot be used, each with the reason.
     fingerprint:
-        SHA-256 over the contents of all files with their labels; the order and the names do not matter.
+        SHA-256 over the pixels of all images with their labels; the order and the names do not matter.
     ignored_columns:
         Columns of the table that Mikata does not know.
     """
@@ -102,6 +103,18 @@ class Dataset:
     def has_patients(self) -> bool:
         """Whether every image has a patient, so that a split can keep patients together."""
         return all(entry.patient for entry in self.entries)
+
+    @property
+    def grouping(self) -> str:
+        """How a split keeps images together, in words for reports."""
+        if self.has_patients:
+            return "patient-wise"
+        known = sum(bool(entry.patient) for entry in self.entries)
+        if known:
+            return f"patient-wise for {known} of {len(self.entries)} images, image-wise where no patient is known"
+        if all(entry.study for entry in self.entries):
+            return "study-wise, no patient known"
+        return "image-wise, no patient known"
 
     @property
     def references(self) -> dict[str, int]:

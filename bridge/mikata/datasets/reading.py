@@ -17,6 +17,7 @@ from mikata.datasets.entries import Dataset, Entry, Picture
 from mikata.datasets.table import read_table
 from mikata.errors import DataError, ImageError
 from mikata.images import natural_key
+from mikata.privacy import pseudonym
 from mikata.types import SILENT, Image, Progress
 
 _NO_IMAGES = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS leave in folders
@@ -35,13 +36,13 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
     """Read labelled images.
 
     Every image is opened once: what cannot be opened is listed in ``skipped`` and left out. Exact
-    copies of one file are allowed within a class, and `mikata.datasets.split` keeps them together.
+    copies of one picture are allowed within a class, and `mikata.datasets.split` keeps them together.
+    Where no table tells the patient, the PatientID of DICOM files does.
 
     Parameters
     ----------
     path:
-        A folder with one folder of images for each class (its name is the class, patients are then
-        unknown), or a CSV table with the columns file and label, usually patient or patient_alias, and
+        A folder with one folder of images for each class (its name is the class), or a CSV table with the columns file and label, usually patient or patient_alias, and
         where there are any study, phase, view, laterality, lesion, site, split and reference.
     for_training:
         Whether to refuse what no network can learn from: one class, or a class with one image or one
@@ -130,8 +131,6 @@ def _patient_names(cells: dict[str, str]) -> tuple[str, Callable[[str], str]] | 
     if cells.get("patient_alias"):
         return "patient_alias", str
     if cells.get("patient"):
-        from mikata.privacy import pseudonym  # makes its salt on first use: not for folders and aliases
-
         return "patient", pseudonym
     return None
 
@@ -145,22 +144,29 @@ def _open_all(candidates: list[_Candidate], progress: Progress) -> tuple[list[En
             progress.step("Reading images", done, len(candidates))
             if isinstance(seen, str):
                 skipped.append((candidate.file, seen))
-            else:
-                entries.append(Entry(candidate.file, candidate.label, seen, **candidate.facts))
+                continue
+            facts = candidate.facts
+            if not facts.get("patient") and seen.patient_id:
+                facts = facts | {"patient": pseudonym(seen.patient_id)}
+            entries.append(Entry(candidate.file, candidate.label, seen.picture, **facts))
     finally:
         pool.shutdown(cancel_futures=True)
     progress.step("Reading images", len(candidates), len(candidates))
     return entries, skipped
 
 
-def _look(candidate: _Candidate) -> Picture | str:
+@dataclass(frozen=True)
+class _Seen:
+    picture: Picture
+    patient_id: str
+
+
+def _look(candidate: _Candidate) -> _Seen | str:
     """What an image is, or why it cannot be used."""
-    from mikata.images import read as read_image
+    from mikata.images import patient_id, read
 
     try:
-        data = candidate.file.read_bytes()
-        image = read_image(candidate.file)
-        return picture(image, hashlib.sha256(data).hexdigest())
+        return _Seen(picture(read(candidate.file)), patient_id(candidate.file))
     except FileNotFoundError:
         return "The file is not there."
     except OSError as error:
@@ -169,7 +175,7 @@ def _look(candidate: _Candidate) -> Picture | str:
         return str(error)
 
 
-def picture(image: Image, digest: str) -> Picture:
+def picture(image: Image) -> Picture:
     """What a data set keeps of an image.
 
     Raises
@@ -197,7 +203,9 @@ def picture(image: Image, digest: str) -> Picture:
     ):
         channels = 1
     eight_bit = image.array.dtype == np.uint8 and image.calibration is None
-    return Picture(channels, height, width, image.calibrated_unit, eight_bit, digest)
+    content = hashlib.sha256(f"{channels} {height} {width} ".encode())
+    content.update(np.ascontiguousarray(values[:channels]))
+    return Picture(channels, height, width, image.calibrated_unit, eight_bit, content.hexdigest())
 
 
 def _refuse_similar_labels(path: Path, candidates: Iterable[_Candidate]) -> None:
@@ -227,8 +235,12 @@ def _refuse_two_labels(path: Path, entries: Iterable[Entry]) -> None:
 def _refuse_mixed_values(path: Path, entries: list[Entry]) -> None:
     units = {entry.picture.unit: entry for entry in entries}
     channels = {entry.picture.channels: entry for entry in entries}
+    depths = {entry.picture.eight_bit: entry for entry in entries}
     mixed: dict[str, Entry] = {}
-    if len(units) > 1:
+    if len(units) == 1 and len(depths) > 1:
+        # a network could tell the classes apart by the range of their numbers alone
+        mixed = {"8-bit values": depths[True], "values of another range": depths[False]}
+    elif len(units) > 1:
         mixed = {f"values in {unit}": entry for unit, entry in units.items()}
     elif len(channels) > 1 and channels.keys() != {1, 3}:  # grey goes with colour: it is shown as colour
         mixed = {f"{number} channels": entry for number, entry in channels.items()}
@@ -255,9 +267,11 @@ def _refuse_untrainable(dataset: Dataset) -> None:
             )
         patients = {entry.patient for entry in dataset.entries if entry.label == name}
         if dataset.has_patients and len(patients) == 1:
+            header = "" if path.is_file() else " by their DICOM headers"
+            remedy = " If that is wrong, give a CSV with the column patient." if header else ""
             raise DataError(
-                f"{path}: all {count} images of the class '{name}' are of one patient{left_out}. It needs at "
-                "least three, one each to train, to choose the best epoch and to test."
+                f"{path}: all {count} images of the class '{name}' are of one patient{header}{left_out}. It needs "
+                f"at least three, one each to train, to choose the best epoch and to test.{remedy}"
             )
 
 

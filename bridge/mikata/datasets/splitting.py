@@ -20,8 +20,8 @@ def split(
 ) -> dict[str, tuple[Entry, ...]]:
     """Split a data set into ``training``, ``selection`` and ``test``.
 
-    All images of a patient, and exact copies of one image, go to one part; without patients the split
-    is image-wise. Classes are spread in proportion, images and patients alike: groups are dealt
+    All images of a patient, and exact copies of one image, go to one part; where an image's patient is not
+    known, all of its study do. Classes are spread in proportion, images and patients alike: groups are dealt
     largest first to the part that lacks them most, then moved and swapped while that lowers the
     chi-square distance from the wanted shares. scikit-learn's StratifiedGroupKFold knows equal folds
     only, and may leave a part without a class that could have had it.
@@ -78,7 +78,7 @@ def split(
 
 
 def _groups(entries: Sequence[Entry]) -> list[int]:
-    """A number for each entry, equal for those that must stay together (same patient or same picture)."""
+    """A number for each entry, equal for those that must stay together: same patient (or study) or picture."""
     parent = list(range(len(entries)))
 
     def root(i: int) -> int:
@@ -89,7 +89,8 @@ def _groups(entries: Sequence[Entry]) -> list[int]:
 
     first: dict[tuple[str, str], int] = {}
     for i, entry in enumerate(entries):
-        for key in (("picture", entry.picture.digest), ("patient", entry.patient)):
+        person = ("patient", entry.patient) if entry.patient else ("study", entry.study)
+        for key in (("picture", entry.picture.digest), person):
             if key[1]:
                 a, b = root(first.setdefault(key, i)), root(i)
                 parent[max(a, b)] = min(a, b)

@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -36,6 +37,13 @@ _SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+# Columns that may well hold what tells patients apart: passed over, they would let a patient into two parts.
+_MAYBE_PATIENT = frozenset(
+    """patient_id patientid patient_name patient_no patient_number pat_id pid mrn subject subject_id subjectid
+    case case_id caseid participant participant_id person donor donor_id animal animal_id chart_no karte
+    患者 患者id 患者番号 患者名 氏名 症例 症例番号 症例id 被験者 被験者番号 被験者id カルテ番号 検体提供者""".split()
+)
+_MOST_REFERENCES = 12
 _SLIP = 0.8  # how alike a column's name must be to one we know to be taken for a slip of the pen
 
 
@@ -62,7 +70,14 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
         the row and the column.
     """
     text = _decode(path)
-    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=False))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num}: it cannot be read as a table ({error}). A quotation mark may be "
+            "open or stand inside a cell: save the table anew from the spreadsheet."
+        ) from error
     if not lines or not any(cell.strip() for cell in lines[0]):
         raise DataError(f"{path} has no header: its first row must name the columns file and label.")
     columns, ignored = _columns(path, lines[0])
@@ -90,6 +105,8 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
     if not rows:
         raise DataError(f"{path} has a header but no rows: there are no images in it.")
     _refuse_gaps(path, rows, columns)
+    _refuse_similar_patients(path, rows)
+    _refuse_told_cases(path, rows)
     return rows, ignored
 
 
@@ -132,6 +149,14 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
         if close:
             raise DataError(
                 f"{path}: the column '{name}' is unknown; did you mean '{close[0]}'? Rename or remove it."
+            )
+    for name in ignored:
+        plain = "_".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if plain in _MAYBE_PATIENT and not {"patient", "patient_alias"} & set(known):
+            raise DataError(
+                f"{path}: the column '{name}' may tell patients apart. Name it patient (it is then hashed in all "
+                "results) or patient_alias (shown as it is), so that no patient is in training and test; or "
+                "remove it."
             )
     for name in REQUIRED:
         if name not in known:
@@ -196,6 +221,32 @@ def _refuse_gaps(path: Path, rows: list[Row], columns: dict[str, int]) -> None:
             )
     if "patient" in columns and "patient_alias" in columns:
         _refuse_unlike_aliases(path, rows)
+
+
+def _refuse_similar_patients(path: Path, rows: list[Row]) -> None:
+    """One patient written in two ways would be two patients; the ids themselves stay out of messages."""
+    for name in ("patient", "patient_alias"):
+        first: dict[str, Row] = {}
+        for row in rows:
+            written = row.cells.get(name, "")
+            plain = "".join(unicodedata.normalize("NFKC", written).casefold().split())
+            before = first.setdefault(plain, row)
+            if before.cells.get(name, "") != written:
+                raise DataError(
+                    f"{path}: the column '{name}' of rows {before.number} and {row.number} differs in case, width "
+                    "or spaces only. Use one spelling for one patient."
+                )
+
+
+def _refuse_told_cases(path: Path, rows: list[Row]) -> None:
+    """What the truth rests on is printed in reports and packages, so it must not tell of single cases."""
+    counts = Counter(row.cells.get("reference", "") for row in rows)
+    single = sum(count == 1 for count in counts.values())
+    if len(counts) > _MOST_REFERENCES or (len(counts) > 3 and 2 * single > len(counts)):
+        raise DataError(
+            f"{path}: the column 'reference' has {len(counts)} different values. It is printed in reports and "
+            "packages, so it must name kinds of truth (pathology, follow-up, reader), not single cases."
+        )
 
 
 def _refuse_unlike_aliases(path: Path, rows: list[Row]) -> None:

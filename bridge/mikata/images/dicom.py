@@ -47,6 +47,20 @@ def starts_like_dicom(start: bytes, *, preamble_only: bool = False) -> bool:
     return False
 
 
+def patient_id(path: Path) -> str:
+    """The PatientID in a DICOM file's header; empty where there is none, or in a file of another kind."""
+    try:
+        with path.open("rb") as file:
+            if not starts_like_dicom(file.read(352)):
+                return ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd values elsewhere in the header
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
+        return str(header.get("PatientID") or "").strip()
+    except (OSError, InvalidDicomError, ValueError, NotImplementedError, AttributeError, EOFError):
+        return ""  # the reader of its pixels says what is wrong with the file
+
+
 def read(path: Path, keep_metadata: bool) -> Image:
     """Read a DICOM file.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
@@ -86,7 +87,7 @@ class Normalise(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A network for classes, with its normalisation before and its softmax behind.
+    """A network for classes, with its scaling and normalisation before and its softmax behind.
 
     Parameters
     ----------
@@ -99,6 +100,9 @@ class Classifier(nn.Module):
         is replaced by one of the same kind.
     mean, std:
         One number a channel, in the unit of the pixel values: the network sees ``(x - mean) / std``.
+    size:
+        Height and width in px to which images of another size are scaled, each side on its own, bilinear
+        with antialiasing; None: images are taken as they are.
 
     Attributes
     ----------
@@ -116,7 +120,13 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, network: str, classes: int, channels: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        network: str,
+        classes: int,
+        channels: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if classes < 2:
@@ -125,6 +135,8 @@ class Classifier(nn.Module):
             raise ValueError(f"a classifier needs at least 1 channel, not {channels}")
         if len(mean) != channels or len(std) != channels:
             raise ValueError(f"{channels} channels need {channels} numbers each for mean and std")
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ValueError(f"the size must be a height and a width of at least 1 px, not {list(size)}")
         if not all(abs(value) < float("inf") for value in (*mean, *std)) or min(std) <= 0:
             raise ValueError(f"mean and std must be finite, std above 0, not {list(mean)} and {list(std)}")
         self.configuration: dict[str, Any] = {
@@ -133,13 +145,21 @@ class Classifier(nn.Module):
             "channels": int(channels),
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
+            "size": None if size is None else [int(side) for side in size],
         }
+        self.size = None if size is None else (int(size[0]), int(size[1]))
         self.normalise = Normalise(mean, std)
         self.network = make_network(network, classes, channels)
 
     def logits(self, x: Tensor) -> Tensor:
         """Scores (N, K) before the softmax, of images (N, C, H, W) in the unit of the training images."""
-        return self.network(self.normalise(x))  # type: ignore[no-any-return]
+        return self.network(self.normalise(self.scale(x)))  # type: ignore[no-any-return]
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) at the network's size."""
+        if self.size is None or x.shape[-2:] == self.size:
+            return x
+        return F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Probabilities (N, K) of images (N, C, H, W) in the unit of the training images."""
@@ -156,11 +176,9 @@ def make_network(name: str, classes: int, channels: int) -> nn.Module:
     """
     if name == SMALL_CNN:
         return SmallCNN(classes, channels)
-    builder = getattr(models, name, None)
-    # functions only: torchvision.models holds classes, modules and weights of the same spelling too
-    if name.startswith(("_", "get_")) or not name.islower() or not callable(builder):
+    if name not in models.list_models(module=models):
         raise ValueError(f"there is no network named {name}")
-    network: nn.Module = builder(weights=None, num_classes=classes, **_OPTIONS.get(name, {}))
+    network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **_OPTIONS.get(name, {}))
     if channels != 3:
         _replace_first_convolution(network, channels)
     return network

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+_INTERRUPTED = 130  # what shells expect after Ctrl-C
+
 NOTICE = "Research use, not for diagnosis."
 
 
@@ -34,6 +36,7 @@ def build(commands: Iterable[Command], version: Callable[[], str]) -> cyclopts.A
         version=version,
         help_format="plaintext",
         help_on_error=False,
+        suppress_keyboard_interrupt=False,
     )
     for item in commands:
         app.command(_subcommand(item), name=item.cli_name, group=item.group)
@@ -47,12 +50,12 @@ def _subcommand(item: Command) -> Callable[..., int]:
             if parameter.positional:
                 given[parameter.name] = list(args) if parameter.kind == "images" else args[0]
         output = item.parameter("out")
-        if output.default is None and "out" not in given:
+        if output.default is None and not str(given.get("out", "")).strip():
             given["out"] = item.cli_name  # on the command line there is no window to show results in
         with Console() as console:
             result = item.run(given, console)
         show(result)
-        return 0
+        return _INTERRUPTED if result.stopped else 0
 
     run.__name__ = item.name
     run.__doc__ = f"{item.summary} {NOTICE}"
@@ -169,7 +172,7 @@ def main(app: cyclopts.App, arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("mikata: stopped.", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     return result if isinstance(result, int) else 0
 
 

@@ -49,7 +49,10 @@ class _Role:
 
 
 Images = Annotated[Any, _Role("images")]
-"""Images to work on: a file, a folder, a list of them, an `Image` or an array; in ImageJ the current image."""
+"""Images to work on: a file, a folder, a list of them, an `Image` or an array; in ImageJ the current image.
+
+Several in one text are separated by semicolons.
+"""
 
 InputPath = Annotated[Path, _Role("input")]
 """A file or folder that must exist."""
@@ -185,6 +188,12 @@ def _a_path(parameter: Parameter) -> str:
 def _existing(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_existing(item) if isinstance(item, str | Path) else item for item in value]
+    if isinstance(value, str):
+        value = value.strip()
+        if not value:  # which pathlib takes for the working directory
+            raise ValueError("is empty; give a file or a folder.")
+        if ";" in value and not Path(value).expanduser().exists():
+            return [_existing(part) for part in value.split(";") if part.strip()]
     path = Path(value).expanduser()
     if not path.exists():
         raise ValueError(f"is '{path}', which does not exist.")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata import images, packaging, report
-from mikata.errors import MikataError, OutputError
+from mikata import images, report
+from mikata.errors import Cancelled, MikataError, OutputError
 from mikata.explanation.display import render
 from mikata.learning import sections, train_package
-from mikata.outputs import umask, write_csv, write_text
+from mikata.outputs import write_csv, write_text, written_folder
 from mikata.types import Progress, Table
 
 CLASSES = ("brick", "grass", "gravel")
@@ -37,6 +36,19 @@ _PARTS = {
     "selection": (256, 320, 32),
     "test": (320, 512, 64),
 }  # from, to, step in px
+_MADE = {
+    "report": "report.html",
+    "image with overlay": "mosaic with heat.tif",
+    "heat map, 32-bit": "mosaic heat.tif",
+    "table": "Grad-CAM.csv",
+    "model": "textures",
+    "model, zipped": "textures.zip",
+    "macro": "grad_cam.ijm",
+    "image": "mosaic.tif",
+    "data": "data",
+}
+"""What a demo's folder holds, by what it is."""
+
 _MOSAIC = (("brick", "grass", "gravel"), ("gravel", "brick", "grass"))
 
 
@@ -55,7 +67,9 @@ def run(out: Path, *, fiji: Path | None, overwrite: bool, progress: Progress) ->
     Raises
     ------
     OutputError
-        If `out` is there and is not to be replaced, or is no folder of an earlier demo.
+        If `out` is there and is not to be replaced, or holds anything but an earlier demo.
+    Cancelled
+        If the user stopped it; nothing is left of it then.
     MikataError
         If a step fails, or the package does not pass its own test.
     """
@@ -63,31 +77,20 @@ def run(out: Path, *, fiji: Path | None, overwrite: bool, progress: Progress) ->
     out = out.absolute()
     if out.exists() and not overwrite:
         raise OutputError(f"{out} is already there. Choose another folder with --out, or add --overwrite.")
-    if out.exists() and not (out / "report.html").exists():
-        raise OutputError(f"{out} is not a folder of an earlier demo; it stays as it is.")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror or error}.") from error
-    try:
+    if out.exists():
+        others = (
+            sorted({item.name for item in out.iterdir()} - set(_MADE.values()))
+            if out.is_dir()
+            else [out.name]
+        )
+        if others:
+            raise OutputError(
+                f"{out} holds other things than a demo's ({', '.join(others[:5])}), which replacing it would lose. "
+                "Choose another folder with --out."
+            )
+    with written_folder(out) as work:
         _make(work, fiji=fiji, started=started, progress=progress)
-        if out.exists():
-            shutil.rmtree(out)
-        work.chmod(0o777 & ~umask())
-        work.rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return {
-        "report": out / "report.html",
-        "image with overlay": out / "mosaic with heat.tif",
-        "heat map, 32-bit": out / "mosaic heat.tif",
-        "table": out / "Grad-CAM.csv",
-        "model": out / "textures",
-        "model, zipped": out / "textures.zip",
-        "macro": out / "grad_cam.ijm",
-        "data": out / "data",
-    }
+    return {what: out / name for what, name in _MADE.items()}
 
 
 def _make(work: Path, *, fiji: Path | None, started: float, progress: Progress) -> None:
@@ -109,12 +112,13 @@ def _make(work: Path, *, fiji: Path | None, started: float, progress: Progress) 
         cover=np.repeat(mosaic[..., None], 3, axis=2),
         progress=progress,
     )
+    if learnt.run.stopped_by == "interrupted":
+        raise Cancelled
     learnt.page.unlink()  # the demo's own report holds the same
-    progress.step("Check the package")
-    checked = packaging.check(package)
-    if not checked.passed:
-        raise MikataError(f"The demo's package does not pass its own test: {checked}")
-    packaging.zip_package(package, work / "textures.zip")
+    if not learnt.checked.passed:
+        raise MikataError(
+            f"The demo's package does not pass its own test: {'; '.join(learnt.checked.problems)}"
+        )
 
     progress.step("Explain in ImageJ")
     macro = work / "grad_cam.ijm"
@@ -147,7 +151,6 @@ def _make(work: Path, *, fiji: Path | None, started: float, progress: Progress) 
             ),
         ),
         *sections(learnt),
-        ("The package", _package_section(package, checked)),
         (
             "Versions",
             report.pairs(
@@ -245,12 +248,3 @@ def _heat_section(
         + report.paragraph("The Results table that the macro left in ImageJ (Grad-CAM.csv):")
         + report.table(results)
     )
-
-
-def _package_section(package: Path, checked: packaging.CheckReport) -> str:
-    formats = {f.weights: "passed" if f.passed else "; ".join(f.messages) for f in checked.formats}
-    size = sum(f.stat().st_size for f in package.iterdir()) / 1e6
-    return report.paragraph(
-        f"{package.name} is a BioImage.IO package of {size:.1f} MB: import textures.zip in deepImageJ. Its own test "
-        "with each kind of weights:"
-    ) + report.pairs(formats)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,35 +13,60 @@ from numpy.typing import NDArray
 from mikata import datasets, evaluation, packaging, report
 from mikata.errors import OutputError
 from mikata.evaluation import Report
-from mikata.outputs import write_text
+from mikata.outputs import probe, write_text
+from mikata.packaging import CheckReport
 from mikata.training import recipe as recipes
-from mikata.training.run import Run, train
+from mikata.training.run import CHECKPOINTS, Run, train
 from mikata.types import Plot, Progress, Table
 
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """A trained, tested and packaged classifier."""
+    """A trained, tested and packaged classifier.
+
+    Attributes
+    ----------
+    run, scores:
+        The training, and what its test found.
+    package, archive, page:
+        The package's folder, the same as a zip for deepImageJ, and the report.
+    checked:
+        Whether each kind of the package's weights gives its test output.
+    """
 
     run: Run
     scores: Report
     package: Path
+    archive: Path
     page: Path
+    checked: CheckReport
 
     @property
     def message(self) -> str:
-        """What came out, in sentences."""
-        accuracy = self.scores.accuracy
+        """What came out, in sentences for the one who started it."""
+        listed = [f"{path.name}: {why}" for path, why in (*self.run.dataset.skipped, *self.scores.skipped)]
+        first = "; ".join(listed[:5]) + (f"; and {len(listed) - 5} more" if len(listed) > 5 else "")
+        return f"{self.summary}{f' Skipped: {first}.' if listed else ''} {report.NOTICE}"
+
+    @property
+    def summary(self) -> str:
+        """What came out, naming no file, for pages that are given on."""
+        run, accuracy = self.run, self.scores.accuracy
         text = f"{self.package.name}: test accuracy {_share(accuracy.value)} ({interval_words(self.scores)})."
-        if self.run.stopped_by == "interrupted":
-            text += f" The training was stopped in epoch {len(self.run.history) + 1}; "
-            text += f"the package holds the weights of epoch {self.run.best_epoch}."
-        skipped = self.run.dataset.skipped
-        if skipped:
-            first = "; ".join(f"{path.name}: {why}" for path, why in skipped[:5])
-            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-            text += f" {len(skipped)} file(s) skipped ({first}{more})."
-        return text + " Research use, not for diagnosis."
+        if run.stopped_by == "interrupted":
+            text += f" The training was stopped in epoch {len(run.history) + 1}; "
+            text += f"the package holds the weights of epoch {run.best_epoch}."
+        if run.dataset.skipped:
+            text += f" {len(run.dataset.skipped)} file(s) could not be used."
+        if self.scores.skipped:
+            text += (
+                f" {len(self.scores.skipped)} test image(s) could not be judged and are not in the figures."
+            )
+        if run.dataset.ignored_columns:
+            text += f" Columns that were not used: {', '.join(run.dataset.ignored_columns)}."
+        if not self.checked.passed:
+            text += f" The package does NOT pass its own test: {'; '.join(self.checked.problems)}."
+        return text
 
     @property
     def table(self) -> Table:
@@ -78,14 +103,14 @@ def train_package(
     cover: NDArray[np.uint8] | None = None,
     progress: Progress,
 ) -> Learnt:
-    """Split, train, test once, package, report.
+    """Split, train, test once, package, check the package, report.
 
     Parameters
     ----------
     data:
         Folder of class folders, or a CSV.
     out:
-        Folder of the package. The report stands beside it.
+        Folder of the package. Its zip and the report stand beside it.
     recipe:
         File or name of a recipe; None: the default one.
     changes:
@@ -100,18 +125,24 @@ def train_package(
 
     Raises
     ------
-    DataError, RecipeError, TrainingError, OutputError
-        As the data, recipe, training and disk make it. An existing package is only replaced by a
-        complete new one.
+    DataError, RecipeError, TrainingError, PackageError, OutputError
+        As the data, recipe, training, words and disk make it. What can be known before the training is
+        said before it. Existing files are only replaced by complete new ones, and only with `overwrite`.
     Cancelled
         If the user stopped it before the first epoch had ended. Later, the best weights are packaged.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} is already there. Choose another folder, or let Train overwrite it.")
+    packaging.refuse_target(out, overwrite)
+    packaging.refuse_words(name=name, licence=licence)
+    archive, page = out.with_name(f"{out.name}.zip"), out.with_name(f"{out.name} report.html")
+    for path in (archive, page):
+        if path.exists() and not overwrite:
+            raise OutputError(
+                f"{path} is already there. Choose another name for the package, or let Train overwrite it."
+            )
+    probe(out.parent)
     settings = recipes.read(recipe).change(**(changes or {}))
-    progress.step("Read the data")
-    dataset = datasets.read(data)
-    checkpoints = out.with_name(f"{out.name} training")
+    checkpoints = _checkpoint_folder(out.with_name(f"{out.name} training"), overwrite)
+    dataset = datasets.read(data, progress=progress)
     run = train(dataset, settings, folder=checkpoints, progress=progress)
     # from here on nothing asks `progress` whether to stop: what was learnt is to be kept
     progress.show("Test")
@@ -129,12 +160,36 @@ def train_package(
         cover=cover,
         overwrite=overwrite,
     )
-    page = out.with_name(f"{out.name} report.html")
-    learnt = Learnt(run, scores, out, page)
-    write_text(page, report.page(f"Training of {name}", learnt.message, sections(learnt)))
+    packaging.zip_package(out, archive, overwrite=overwrite)
+    progress.show("Check the package")
+    learnt = Learnt(run, scores, out, archive, page, packaging.check(out))
+    write_text(page, report.page(f"Training of {name}", learnt.summary, sections(learnt)))
     if run.stopped_by != "interrupted":
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        for file in CHECKPOINTS:
+            (checkpoints / file).unlink(missing_ok=True)
+        checkpoints.rmdir()
     return learnt
+
+
+def _checkpoint_folder(folder: Path, overwrite: bool) -> Path:
+    """Where a training keeps its checkpoints until their weights are in a package.
+
+    Raises
+    ------
+    OutputError
+        If something else is there, or checkpoints of a training that did not end.
+    """
+    inside = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
+    if (folder.exists() and not folder.is_dir()) or inside - set(CHECKPOINTS):
+        raise OutputError(
+            f"{folder} is already there and holds other files; the training keeps its checkpoints in a folder of "
+            "this name. Choose another name for the package."
+        )
+    if inside and not overwrite:
+        raise OutputError(
+            f"{folder} holds the weights of a training that did not end. Move them, or let Train overwrite them."
+        )
+    return folder
 
 
 def sections(learnt: Learnt) -> list[tuple[str, str]]:
@@ -151,9 +206,7 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
             report.headline(_share(scores.accuracy.value), f"accuracy: {interval_words(scores)}")
             + report.paragraph(scores.protocol)
             + notes
-            + report.plot(
-                report.confusion_plot(scores.confusion.tolist(), run.classes), "Numbers of test images."
-            )
+            + report.matrix(scores.confusion.tolist(), run.classes)
             + report.table(learnt.table),
         ),
         (
@@ -166,7 +219,9 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
             + report.pairs(
                 {
                     "network": run.recipe.stage.network,
-                    "recipe": run.recipe.source,
+                    "recipe": Path(run.recipe.source).name,
+                    "started from": run.parent.get("name") or run.recipe.stage.weights,
+                    "normalisation": _normalisation(run),
                     "epochs": f"{len(run.history)}, kept: {run.best_epoch} (lowest selection loss)",
                     "ended": run.stopped_by,
                     "seed": run.seed,
@@ -184,12 +239,45 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
             + report.pairs(
                 {
                     "truth rests on": ", ".join(f"{k} ({n})" for k, n in run.dataset.references.items()),
-                    "skipped files": len(run.dataset.skipped),
+                    **_kinds(run),
+                    "files that could not be used": len(run.dataset.skipped),
+                    "test images that could not be judged": len(scores.skipped),
+                    "columns not used": ", ".join(run.dataset.ignored_columns) or "none",
                     "fingerprint": run.dataset.fingerprint,
                 }
             ),
         ),
+        ("The package", _package(learnt)),
     ]
+
+
+def _normalisation(run: Run) -> str:
+    """The numbers the network really uses, whatever they come from."""
+    configuration = run.classifier.configuration
+    pairs = zip(configuration["mean"], configuration["std"], strict=True)
+    return "(value - mean) / std, " + ", ".join(f"mean {m:.4g}, std {s:.4g}" for m, s in pairs)
+
+
+def _kinds(run: Run) -> dict[str, str]:
+    """How many images there are of each site, view and so on, where the table says it."""
+    found = {}
+    for column in ("site", "view", "phase", "laterality"):
+        counts = Counter(getattr(entry, column) for entry in run.dataset.entries)
+        if 1 < len(counts) <= _MOST_KINDS or (len(counts) == 1 and "" not in counts):
+            found[column] = ", ".join(f"{k or 'not stated'} ({n})" for k, n in sorted(counts.items()))
+    return found
+
+
+_MOST_KINDS = 12  # more values than that are no kinds, and might tell of single patients
+
+
+def _package(learnt: Learnt) -> str:
+    formats = {f.weights: "passed" if f.passed else "; ".join(f.messages) for f in learnt.checked.formats}
+    size = sum(f.stat().st_size for f in learnt.package.iterdir()) / 1e6
+    return report.paragraph(
+        f"{learnt.package.name} is a BioImage.IO package of {size:.1f} MB: install {learnt.archive.name} in "
+        "deepImageJ. Its own test with each kind of weights:"
+    ) + report.pairs(formats or {"description": "; ".join(learnt.checked.problems)})
 
 
 def interval_words(scores: Report) -> str:

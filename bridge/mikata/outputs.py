@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def written(path: Path) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        beside.chmod(0o666 & ~umask())  # mkstemp makes files private; results are ordinary files
+        beside.chmod(0o666 & ~_umask())  # mkstemp makes files private; results are ordinary files
         beside.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -43,8 +44,59 @@ def written(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def umask() -> int:
-    """The rights that this process takes away from what it makes."""
+def probe(folder: Path) -> None:
+    """Raise `OutputError` at once where a long run would find out at its end that nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".mikata-", dir=folder)
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
+
+
+@contextmanager
+def written_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its place when the block ends without an error.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; `folder` is then as it was.
+    """
+    beside: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
+        yield beside
+        beside.chmod(0o777 & ~_umask())  # mkdtemp makes folders private; results are ordinary ones
+        _take_place(beside, folder)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    finally:
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _take_place(beside: Path, folder: Path) -> None:
+    """Put a folder where another may be; that one is deleted only once the new one is there."""
+    if not folder.exists():
+        beside.replace(folder)
+        return
+    # a folder cannot be replaced in one step: the old one is kept aside meanwhile
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-old-", dir=folder.parent))
+    old = aside / folder.name
+    try:
+        folder.replace(old)
+        beside.replace(folder)
+    finally:  # also where Ctrl-C came between the two
+        if old.exists() and not folder.exists():
+            old.replace(folder)
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
@@ -90,10 +142,7 @@ class ResultFolder:
         self._taken: set[str] = set()
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder} is a file; give a folder for the results.")
-        # a long run must not find out at its end that nothing can be written
-        with written(folder / "mikata.probe"):
-            pass
-        (folder / "mikata.probe").unlink()
+        probe(folder)
 
     def path(self, name: str) -> Path:
         """Where a file of that name goes."""

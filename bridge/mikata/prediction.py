@@ -55,9 +55,13 @@ def batches(
     total = len(source)
     first_error: ImageError | None = None
     any_good = False
+    done = 0
     for number, (name, image) in enumerate(source.items()):
-        progress.step(message, number, total)
+        # in planes, the images to come taken to have as many as this one
+        expected = done + image.size("Z") * image.size("T") * (total - number)
         for frame in image.frames():
+            progress.step(message, done, expected)
+            done += 1
             where = _where(image, name, frame.z, frame.t)
             try:
                 tensor = to_input(frame.values, model, name=where, unit=image.calibrated_unit)
@@ -74,7 +78,7 @@ def batches(
             tensors.append(tensor)
     if tensors:
         yield planes, torch.stack(tensors)
-    progress.step(message, total, total)
+    progress.step(message, done, done)
     if not any_good and first_error:
         raise first_error
 

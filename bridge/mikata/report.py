@@ -32,6 +32,7 @@ figcaption { font-size: .85rem; color: #52606d; max-width: 34rem; margin-top: .3
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { border-bottom: 1px solid #d5dce3; padding: .3rem .7rem; text-align: left; }
 td.number { text-align: right; }
+.matrix td { text-align: center; min-width: 4rem; height: 2.4rem; } .matrix td.dark { color: white; }
 .figure-value { font-size: 1.6rem; font-weight: 600; }
 """
 
@@ -106,25 +107,25 @@ def _figure(kind: str, data: bytes, caption: str, width: int | None) -> str:
     )
 
 
-def confusion_plot(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """The confusion matrix: rows are the truth, columns the prediction, shades the share of a row."""
-    import numpy as np
-    from matplotlib.figure import Figure
+def matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    """The confusion matrix as a table: rows are the truth, columns the prediction, shades the share of a row.
 
-    counts = np.asarray(confusion)
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = 1.6 + 0.7 * len(classes)
-    figure = Figure(figsize=(side, side))
-    axes = figure.subplots()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if share[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("truth")
-    return figure
+    A table and not a plot: class names in any script are then shown in the reader's own fonts.
+    """
+    head = "".join(f"<th>{escape(name)}</th>" for name in classes)
+    rows = ""
+    for name, counts in zip(classes, confusion, strict=True):
+        total = max(sum(counts), 1)
+        rows += f"<tr><th>{escape(name)}</th>"
+        for count in counts:
+            dark = ' class="dark"' if count / total > 0.5 else ""
+            rows += f'<td{dark} style="background: rgb(8 48 107 / {count / total:.3f})">{count}</td>'
+        rows += "</tr>"
+    return (
+        '<div class="wide"><table class="matrix"><thead>'
+        f'<tr><th></th><th colspan="{len(classes)}">predicted</th></tr><tr><th>truth</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>" + paragraph("Numbers of test images.")
+    )
 
 
 def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure:

@@ -32,7 +32,7 @@ def train(
     data : Data (folder or CSV)
         A folder with one folder of images for each class, or a CSV with the columns file, label, patient.
     out : Package folder
-        Folder for the BioImage.IO package; its name ends the model's.
+        Folder for the BioImage.IO package; its zip for deepImageJ and the report are put beside it.
     recipe
         TOML file of the training, or the name of one that comes with Mikata (default, texture).
     network
@@ -75,5 +75,9 @@ def train(
         progress=progress,
     )
     return Result(
-        learnt.message, tables=(learnt.table,), plots=(learnt.curves,), files=(learnt.package, learnt.page)
+        learnt.message,
+        tables=(learnt.table,),
+        plots=(learnt.curves,),
+        files=(learnt.package, learnt.archive, learnt.page),
+        stopped=learnt.run.stopped_by == "interrupted",
     )

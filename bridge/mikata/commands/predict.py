@@ -21,7 +21,7 @@ def predict(
     Parameters
     ----------
     images : Images (empty: current)
-        A file, a folder or several; in ImageJ, when left empty, the current image or stack.
+        A file, a folder, or several with ; between; in ImageJ, when left empty, the current image or stack.
     model : Model (folder or .zip)
         Folder or .zip of a BioImage.IO package that Mikata has trained.
     out : Save to folder

@@ -165,10 +165,10 @@ def _look(candidate: _Candidate) -> _Seen | str:
     """What an image is, or why it cannot be used."""
     from mikata.images import patient_id, read
 
+    if not candidate.file.exists():
+        return "The file is not there."
     try:
         return _Seen(picture(read(candidate.file)), patient_id(candidate.file))
-    except FileNotFoundError:
-        return "The file is not there."
     except OSError as error:
         return f"The file cannot be read: {error.strerror or error}."
     except ImageError as error:
@@ -204,7 +204,7 @@ def picture(image: Image) -> Picture:
         channels = 1
     eight_bit = image.array.dtype == np.uint8 and image.calibration is None
     content = hashlib.sha256(f"{channels} {height} {width} ".encode())
-    content.update(np.ascontiguousarray(values[:channels]))
+    content.update(values[:channels].tobytes())
     return Picture(channels, height, width, image.calibrated_unit, eight_bit, content.hexdigest())
 
 

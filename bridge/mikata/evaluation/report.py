@@ -68,7 +68,7 @@ class Figure:
     n:
         Number of images it is made of.
     unit:
-        ``images``.
+        What was taken as independent for the interval, ``image`` or ``patient``.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Figure:
     level: float
     method: str
     n: int
-    unit: str = "images"
+    unit: Unit
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ class ClassScores:
     recall: Score
     precision: Score
     f1: Score
+    accuracy: Score
+    """Share of all images on whose belonging to the class or not the prediction and the truth agree: never to be
+    compared with an accuracy over all classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +156,19 @@ class Report:
                 (f"Recall of {scores.name}", scores.recall),
                 (f"Precision of {scores.name}", scores.precision),
                 (f"F1 of {scores.name}", scores.f1),
+                (f"Accuracy of {scores.name} against the rest", scores.accuracy),
             ]
         return tuple(
-            Figure(name, s.value, s.interval.low, s.interval.high, s.interval.level, s.interval.method, s.n)
+            Figure(
+                name,
+                s.value,
+                s.interval.low,
+                s.interval.high,
+                s.interval.level,
+                s.interval.method,
+                s.n,
+                s.unit,
+            )
             for name, s in named
             if math.isfinite(s.value)
         )
@@ -178,6 +191,7 @@ class Report:
                     "recall": scores.recall.record(),
                     "precision": scores.precision.record(),
                     "f1": scores.f1.record(),
+                    "accuracy_against_the_rest": scores.accuracy.record(),
                 }
                 for scores in self.per_class
             ],

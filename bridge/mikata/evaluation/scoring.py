@@ -73,10 +73,7 @@ def score(
     ]
     count = len(classes)
     references = dict(sorted(Counter(entry.reference or NOT_STATED for entry in entries).items()))
-    per_class = tuple(
-        ClassScores(name, scores[2 + i], scores[2 + count + i], scores[2 + 2 * count + i])
-        for i, name in enumerate(classes)
-    )
+    per_class = tuple(ClassScores(name, *scores[2 + i :: count]) for i, name in enumerate(classes))
     return Report(
         classes=tuple(classes),
         entries=tuple(entries),
@@ -103,23 +100,29 @@ def _confusion(
 
 
 def _statistics(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Accuracy, balanced accuracy, then recalls, precisions and F1s of all classes (2 + 3 K,)."""
+    """Accuracy, balanced accuracy, then recalls, precisions, F1s and one-against-the-rest accuracies (2 + 4 K,)."""
     right = np.diag(confusion)
     true, said = confusion.sum(1), confusion.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is NaN: not defined
         recall, precision, f1 = right / true, right / said, 2 * right / (true + said)
-    return np.concatenate([[right.sum() / confusion.sum(), recall.mean()], recall, precision, f1])
+    total = confusion.sum()
+    against = (total - true - said + 2 * right) / total
+    return np.concatenate([[right.sum() / total, recall.mean()], recall, precision, f1, against])
 
 
 def _shares(confusion: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """(right, of) behind recalls, precisions and F1s: TP of TP + FN, TP + FP, TP + FP + FN."""
+    """(right, of) behind recalls, precisions, F1s and accuracies of one class against the rest.
+
+    TP of TP + FN, of TP + FP, of TP + FP + FN; TP + TN of all.
+    """
     right = np.diag(confusion)
-    true, said = confusion.sum(1), confusion.sum(0)
-    return [
+    true, said, total = confusion.sum(1), confusion.sum(0), confusion.sum()
+    shares = [
         (int(r), int(n))
         for counts in (true, said, true + said - right)
         for r, n in zip(right, counts, strict=True)
     ]
+    return [*shares, *((int(n), int(total)) for n in total - true - said + 2 * right)]
 
 
 def _sizes(confusion: NDArray[np.int64]) -> list[int]:
@@ -131,13 +134,14 @@ def _independent(confusion: NDArray[np.int64]) -> list[Interval]:
     count = len(confusion)
     shares = _shares(confusion)
     singles = [wilson(*share) for share in shares]
-    f1s = [_f1_of_jaccard(interval) for interval in singles[2 * count :]]
+    f1s = [_f1_of_jaccard(interval) for interval in singles[2 * count : 3 * count]]
     recalls = shares[:count]
     return [
         wilson(int(np.trace(confusion)), int(confusion.sum())),
         mean_of_shares([r for r, _ in recalls], [n for _, n in recalls]),
         *singles[: 2 * count],
         *f1s,
+        *singles[3 * count :],
     ]
 
 
@@ -182,7 +186,7 @@ def _patients_concerned(
     true = [patients(truth == k) for k in range(classes)]
     said = [patients(predicted == k) for k in range(classes)]
     either = [patients((truth == k) | (predicted == k)) for k in range(classes)]
-    return [everyone, min(true), *true, *said, *either]
+    return [everyone, min(true), *true, *said, *either, *[everyone] * classes]
 
 
 def _without_spread(value: float, patients: int) -> Interval:

@@ -126,11 +126,13 @@ def explain_images(
     shown: list[Image] = []
     files: list[Path] = []
     overlay: tuple[Region, ...] | None = None
-    for done, (name, image) in enumerate(_again(source, explained)):
-        progress.step("Draw heat maps", done, len(explained))
+    done, count = 0, sum(map(len, explained.values()))
+    for name, image in _again(source, explained):
         planes = explained[name]
         maps = np.stack([e.maps(network.fit) for e in planes])
         for one, heat in zip(planes, maps, strict=True):
+            progress.step("Draw heat maps", done, count)
+            done += 1
             rows += _rows(network, image, one, heat, layer_name, style)
         drawn = _overlay(network, image, planes, maps, maximum, style)
         made = {}
@@ -145,7 +147,7 @@ def explain_images(
             del made[""]
             overlay = drawn  # the door has this image on show
         shown += made.values()
-    progress.step("Draw heat maps", len(explained), len(explained))
+    progress.step("Draw heat maps", count, count)
     table = Table("Grad-CAM", _columns(style), tuple(rows))
     if folder:
         files.append(folder.write_table("Grad-CAM.csv", table))

@@ -107,10 +107,14 @@ def _key(item: Command, parameter: Parameter) -> str:
     return f"mikata.{item.name}.{parameter.name}"
 
 
+# Leaving images empty means the current image: a folder from last week would be a trap; and what loses files or
+# gives names away is to be chosen each time.
+_EACH_TIME = {"overwrite", "keep_metadata"}
+
+
 def _remembered(item: Command, parameter: Parameter) -> str:
-    # leaving images empty means the current image; a folder from last week would be a trap
-    if parameter.kind == "images":
-        return ""
+    if parameter.kind == "images" or parameter.name in _EACH_TIME:
+        return parameter.default_text
     return str(jpype.JClass("ij.Prefs").get(_key(item, parameter), parameter.default_text))
 
 

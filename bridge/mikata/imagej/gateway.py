@@ -75,6 +75,8 @@ class ImageJ:
                 # are started from its menus, but not for text that a program runs.
                 java.jclass("ij.macro.Interpreter").batchMode = False
         error, self.python_error = self.python_error, None
+        if isinstance(error, KeyboardInterrupt):
+            raise error
         if error is not None:
             raise MacroError(str(error) or type(error).__name__) from error
         if problems:
@@ -116,6 +118,8 @@ class ImageJ:
         ImageError
             If ImageJ cannot open it.
         """
+        import jpype
+
         path = Path(path)
         if not path.exists():
             raise ImageError(f"There is no file {path}.")
@@ -124,6 +128,8 @@ class ImageJ:
         ij.redirectErrorMessages(True)  # to its log: no dialog
         try:
             found = ij.openImage(str(path))
+        except jpype.JException as error:
+            raise ImageError(f"ImageJ cannot open {path}: {error}.") from error
         finally:
             ij.redirectErrorMessages(False)
         if found is None:
@@ -221,6 +227,11 @@ def start(headless: bool = True, fiji: Path | str | None = None) -> ImageJ:
         return _running
     chosen = fiji if fiji is not None else os.environ.get(FIJI_VARIABLE) or None
     if jpype.isJVMStarted():
+        if fiji is not None:
+            raise ImageJError(
+                f"Java runs in this process already, so the Fiji in {fiji} cannot be started: Java cannot start "
+                "twice. Call mikata.imagej.start() first, or mikata.imagej.attach() with your gateway."
+            )
         imagej = _join(headless=headless)
     elif chosen is not None:
         from mikata.imagej import fiji as fijis

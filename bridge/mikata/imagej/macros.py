@@ -35,6 +35,12 @@ def install(imagej: ImageJ) -> None:
         _add_menu(imagej)
 
 
+def _start_interactive(imagej: ImageJ, item: Command) -> None:
+    # not on AWT's thread, which must draw meanwhile; nor on ij.Executer's, which holds a lock while a
+    # listener works, so that no other command could run while a dialog waits or a network trains
+    threading.Thread(target=_interactive, args=(imagej, item), name=item.plain_title, daemon=True).start()
+
+
 class _Listener:
     """Answers ImageJ's question whether a command is ours; None means that it has been run."""
 
@@ -46,8 +52,10 @@ class _Listener:
         if item is None:
             return title
         options = jclass("ij.Macro").getOptions()
-        if options is None and not self._imagej.headless:
-            _interactive(self._imagej, item)
+        # a macro may give no options at all: it then gets the defaults, with windows as without
+        by_macro = options is not None or jclass("ij.macro.Interpreter").getInstance() is not None
+        if not by_macro and not self._imagej.headless:
+            _start_interactive(self._imagej, item)
         else:
             _from_macro(self._imagej, item, "" if options is None else str(options))
         return None
@@ -115,7 +123,7 @@ def _interactive(imagej: ImageJ, item: Command) -> None:
             return
         try:
             given = {k: v for k, v in typed.items() if v != ""}
-            _check(item, given)
+            _values(item, given)
         except ParameterError as error:
             _show_error(item, error)
             continue
@@ -128,30 +136,33 @@ def _interactive(imagej: ImageJ, item: Command) -> None:
         _show_error(item, error)
 
 
-def _check(item: Command, given: dict[str, Any]) -> None:
-    """Refuse wrong values; images may be missing, since the current image stands in."""
-    item.values({p.name: None for p in item.parameters if p.kind == "images"} | given)
+def _values(item: Command, given: dict[str, Any]) -> dict[str, Any]:
+    """Checked values; images left empty are None, since the current image stands in."""
+    images = {p.name for p in item.parameters if p.kind == "images"}
+    typed = {k: v for k, v in given.items() if k not in images or str(v).strip()}
+    return item.values(dict.fromkeys(images) | typed)
 
 
 def _run(imagej: ImageJ, item: Command, given: dict[str, Any]) -> None:
     # cheap checks first: a stack of a gigabyte is not fetched for a command that is misspelt
-    _check(item, given)
+    values = _values(item, given)
     window = None
     for parameter in item.parameters:
-        if parameter.kind == "images" and parameter.name not in given:
+        if parameter.kind == "images" and values[parameter.name] is None:
             window = imagej.current()
             if window is None:
                 raise ImageError(
                     f"{item.plain_title}: there is no image open. Open one, or name files or a folder: images=[...]."
                 )
-            given[parameter.name] = imagej.from_java(window)
+            keep = values.get("keep_metadata")  # None: a command that writes nothing of the image
+            values[parameter.name] = imagej.from_java(window, keep_metadata=bool(keep))
+            if keep is False:  # what ImageJ saves of this window from now on names no patient
+                convert.forget_patient(window)
     progress = _Status()
     try:
-        result = item.run(given, progress)
+        result = item.function(**values, progress=progress)
     finally:
         progress.end()
-    if window is not None and result.overlay is not None and not given.get("keep_metadata"):
-        convert.forget_patient(window)
     _show(imagej, window, result)
 
 
@@ -208,11 +219,7 @@ def _add_menu(imagej: ImageJ) -> None:
         entry = MenuItem(item.title)
 
         def clicked(_: Any, item: Command = item) -> None:
-            # not on AWT's thread, which must draw meanwhile; nor through ij.Executer, which holds a
-            # lock while a listener works, so that no other command could run during a training
-            threading.Thread(
-                target=_interactive, args=(imagej, item), name=item.plain_title, daemon=True
-            ).start()
+            _start_interactive(imagej, item)
 
         listener = jpype.JProxy("java.awt.event.ActionListener", dict={"actionPerformed": clicked})
         _kept.append(listener)

@@ -33,6 +33,8 @@ def to_results(table: Table, *, headless: bool) -> Any:
     results = jclass("ij.measure.ResultsTable")
     system = table.append or headless
     target = results.getResultsTable() if system else results()
+    before = {name: _is_text(target, name) for name in _headings(target)}
+    earlier = int(target.size())
     for row in table.rows:
         target.incrementCounter()
         for column, cell in zip(table.columns, row, strict=True):
@@ -40,9 +42,28 @@ def to_results(table: Table, *, headless: bool) -> Any:
                 target.addLabel("" if cell is None else str(cell))
             else:
                 target.addValue(column, _cell(cell))
+    # ImageJ shows 0 where a row has no value in a column of other rows, and 0 is a figure
+    for name in before.keys() - set(table.columns):
+        _empty(target, name, range(earlier, int(target.size())), text=before[name])
+    for name in set(table.columns) - before.keys() - {"Label"}:
+        _empty(target, name, range(earlier), text=_is_text(target, name))
     if not headless:
         target.show("Results" if system else table.title)
     return target
+
+
+def _headings(target: Any) -> list[str]:
+    # without rows ImageJ still names the columns of the table that was there before
+    return [str(name) for name in target.getHeadings() if str(name) != "Label"] if int(target.size()) else []
+
+
+def _is_text(target: Any, column: str) -> bool:
+    return any(cell.getString() is not None for cell in target.getColumnAsVariables(column) or ())
+
+
+def _empty(target: Any, column: str, rows: range, *, text: bool) -> None:
+    for row in rows:
+        target.setValue(column, row, jpype.JString("") if text else jpype.JDouble(math.nan))
 
 
 def _cell(cell: Any) -> Any:

@@ -14,7 +14,7 @@ from torchvision import models
 
 from mikata.architecture import SMALL_CNN, Classifier
 from mikata.errors import NetworkError
-from mikata.networks.package import read_package
+from mikata.networks.package import Model, read_package
 from mikata.networks.weights import imagenet_normalisation, imagenet_state, read_state
 
 _SHOWN = 6  # so that a list of keys in a message stays readable
@@ -33,7 +33,9 @@ def build(
     channels: int,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    weights: Literal["none", "imagenet"] | Path = "none",
+    size: tuple[int, int] | None = None,
+    weights: Literal["none", "imagenet"] | Path | Model = "none",
+    keep_normalisation: bool = False,
 ) -> Classifier:
     """Return a classifier in evaluation mode.
 
@@ -46,11 +48,15 @@ def build(
     mean, std:
         One number a channel, in the unit of the images: the network sees ``(x - mean) / std``. None
         takes what belongs to the weights: :func:`imagenet_normalisation`, or the package's own.
+    size:
+        Height and width in px to which the network itself scales other images; None: it takes them as they are.
     weights:
-        ``none``: random; ``imagenet``: torchvision's newest for this network; or the path of a package
-        of Mikata's or of a state dict (``.pt``, ``.pth``), where only the head may differ in shape.
+        ``none``: random; ``imagenet``: torchvision's newest for this network; a package of Mikata's or its
+        path, or the path of a state dict (``.pt``, ``.pth``), where only the head may differ in shape.
         ImageNet's first convolution is summed over the colours where `channels` is not 3, which on a
         grey image equals the network on the same image with three equal channels.
+    keep_normalisation:
+        Whether a normalisation that a package or state dict carries goes before `mean` and `std`.
 
     Raises
     ------
@@ -66,7 +72,9 @@ def build(
             + (f" Did you mean {' or '.join(close)}?" if close else " Use small_cnn or, say, resnet18.")
         )
     state: Mapping[str, Tensor] | None = None
-    if isinstance(weights, Path):
+    if isinstance(weights, Model):
+        state, own = _weights_of_package(weights, name)
+    elif isinstance(weights, Path):
         state, own = _weights_of_path(weights, name)
     elif weights == "imagenet":
         state, own = imagenet_state(name, channels), imagenet_normalisation(name, channels)
@@ -74,16 +82,19 @@ def build(
         own = None
     else:
         raise NetworkError(f"The weights '{weights}' are unknown: use none, imagenet, or the path of a file.")
+    if own is not None and len(own[0]) == channels and keep_normalisation and weights != "imagenet":
+        mean, std = own
     if mean is None or std is None:
         if mean is not std or own is None:
             raise NetworkError(f"{name} needs mean and std of the images' values, one number a channel.")
         mean, std = own
     try:
-        classifier = Classifier(name, classes, channels, mean, std)
+        classifier = Classifier(name, classes, channels, mean, std, size)
     except ValueError as error:
         raise NetworkError(f"The network {name} cannot be built: {error}.") from error
     if state is not None:
-        _load(classifier.network, state, str(weights), name)
+        source = str(weights.path if isinstance(weights, Model) else weights)
+        _load(classifier.network, state, source, name)
     return classifier.eval()
 
 
@@ -127,16 +138,25 @@ def check_size(classifier: Classifier, size: tuple[int, int]) -> None:
         classifier.train(was_training)
 
 
-def _weights_of_path(
-    path: Path, name: str
-) -> tuple[Mapping[str, Tensor], tuple[list[float], list[float]] | None]:
-    """Weights of the plain network under a path, and the normalisation that belongs to them."""
-    if path.is_dir() or path.suffix.lower() == ".zip":
-        classifier = read_package(path).classifier
-        configuration = classifier.configuration
-        if configuration["network"] != name:
-            raise NetworkError(f"The package {path} holds a {configuration['network']}, not a {name}.")
-        return classifier.network.state_dict(), (configuration["mean"], configuration["std"])
+_Weights = tuple[Mapping[str, Tensor], tuple[list[float], list[float]] | None]
+"""Weights of a plain network, and the normalisation that belongs to them where it is known."""
+
+
+def is_package(path: Path) -> bool:
+    """Whether a path of weights names a package, and not a state dict."""
+    return path.is_dir() or path.suffix.lower() == ".zip"
+
+
+def _weights_of_package(package: Model, name: str) -> _Weights:
+    configuration = package.classifier.configuration
+    if configuration["network"] != name:
+        raise NetworkError(f"The package {package.path} holds a {configuration['network']}, not a {name}.")
+    return package.classifier.network.state_dict(), (configuration["mean"], configuration["std"])
+
+
+def _weights_of_path(path: Path, name: str) -> _Weights:
+    if is_package(path):
+        return _weights_of_package(read_package(path), name)
     state = read_state(path)
     inner = {
         key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")

@@ -51,6 +51,8 @@ class Model:
         Unit of the training images' values, such as ``HU``; ``grey`` when nothing is known.
     value_range:
         Smallest and largest value of the training images.
+    weights_sha256:
+        Checksum of the state dict's file: tells which weights these are.
     record:
         The whole ``training.json``.
     path:
@@ -64,6 +66,7 @@ class Model:
     fit: Literal["resize", "native"]
     value_unit: str
     value_range: tuple[float, float]
+    weights_sha256: str
     record: dict[str, Any] = field(repr=False)
     path: Path
 
@@ -111,6 +114,7 @@ def read_package(path: Path) -> Model:
         fit=fields.fit(),
         value_unit=fields.value_unit(),
         value_range=fields.value_range(),
+        weights_sha256=sha256,
         record=record,
         path=path,
     )
@@ -262,8 +266,9 @@ class _Fields:
         keys = {"network": str, "classes": int, "channels": int, "mean": list, "std": list}
         if (
             not isinstance(found, dict)
-            or set(found) != set(keys)
+            or set(found) != {*keys, "size"}
             or any(type(found[key]) is not kind for key, kind in keys.items())
+            or (found["size"] is not None and found["size"] != list(self.size()))
             or not all(_is_number(value) for key in ("mean", "std") for value in found[key])
         ):
             raise self._wrong("configuration")

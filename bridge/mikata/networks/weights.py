@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +19,12 @@ from mikata.architecture import SMALL_CNN, first_convolution
 from mikata.errors import NetworkError
 
 _GREY_LEVELS = 255.0
+
+# What torch and zipfile are known to raise on damaged files (tried by flipping and cutting bytes)
+_DAMAGE = (
+    pickle.UnpicklingError, zipfile.BadZipFile, struct.error, zlib.error, RuntimeError, EOFError, ValueError,
+    LookupError, AttributeError, AssertionError, TypeError, NotImplementedError, ImportError, OverflowError,
+)  # fmt: skip
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -41,7 +49,7 @@ def load_state(file: BinaryIO, name: str) -> dict[str, Tensor]:
     _refuse_bomb(file, name)
     try:
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
+    except _DAMAGE as error:
         raise NetworkError(
             f"The weights {name} cannot be read: the file is damaged, or holds more than named tensors."
         ) from error
@@ -64,7 +72,7 @@ def _refuse_bomb(file: BinaryIO, name: str) -> None:
         try:
             with zipfile.ZipFile(file) as archive:
                 grown = sum(member.file_size for member in archive.infolist())
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise NetworkError(f"The weights {name} cannot be read: the file is damaged.") from error
         if grown > size:
             raise NetworkError(
@@ -127,7 +135,10 @@ def imagenet_state(name: str, channels: int) -> Mapping[str, Tensor]:
             f"The ImageNet weights {file} are damaged. Delete the file, and fetch or copy it again."
         ) from error
     network = models.get_model(name, weights=weights)
-    state: dict[str, Tensor] = network.state_dict()
+    # the auxiliary head that inception's weights bring is one that `Classifier` leaves out
+    state: dict[str, Tensor] = {
+        key: value for key, value in network.state_dict().items() if not key.startswith("AuxLogits.")
+    }
     if channels != 3:
         key = first_convolution(network) + ".weight"
         state[key] = state[key].sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels

@@ -1,8 +1,9 @@
 """Trained networks -> BioImage.IO packages that deepImageJ runs, and their check."""
 
 from mikata.packaging.checking import CheckReport, FormatCheck, check
+from mikata.packaging.description import refuse_words
 from mikata.packaging.trained import Evaluated, Trained, formula_image
-from mikata.packaging.writer import FILES, write, zip_package
+from mikata.packaging.writer import FILES, refuse_target, write, zip_package
 
 __all__ = [
     "FILES",
@@ -12,6 +13,8 @@ __all__ = [
     "Trained",
     "check",
     "formula_image",
+    "refuse_target",
+    "refuse_words",
     "write",
     "zip_package",
 ]

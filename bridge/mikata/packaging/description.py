@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,8 @@ STATE_DICT = "weights_state_dict.pt"
 TEST_INPUT = "test_input.npy"
 TEST_OUTPUT = "test_output.npy"
 SAMPLE_INPUT = "sample_input.tif"
+
+_SMALLEST_SCALED = 16  # px; smaller images can be scaled too, but there is hardly anything in them
 
 RESEARCH_USE = "Research use, not for diagnosis."
 
@@ -72,6 +75,28 @@ class Words:
     parent: str = ""
 
 
+def refuse_words(*, name: str, licence: str) -> None:
+    """Say before any work what a description cannot hold.
+
+    Raises
+    ------
+    PackageError
+        If there is no name, or the licence is no SPDX name.
+    """
+    if not name.strip():
+        raise PackageError("The package has no name. Give one.")
+    if not licence:
+        return
+    for kind in (v0_5.LicenseId, v0_5.DeprecatedLicenseId):
+        with suppress(ValidationError):
+            kind(licence)
+            return
+    raise PackageError(
+        f"The licence '{licence}' is no SPDX name, such as CC-BY-4.0, CC0-1.0 or MIT (the list is at "
+        "https://spdx.org/licenses)."
+    )
+
+
 def title(words: Words, network: str) -> str:
     """The model's name as the format allows it: 5 to 64 letters, digits, ``_+- ()``, all ASCII."""
     plain = " ".join(re.sub(r"[^A-Za-z0-9_+\-() ]+", " ", words.name).split())
@@ -95,7 +120,7 @@ def describe(
     folder:
         The package's folder with all its other files.
     dynamic:
-        Whether the TorchScript takes images of any size from the network's size on.
+        Whether the TorchScript takes images of other sizes: any that it scales, or from the network's size on.
     sums:
         sha256 of each file.
 
@@ -104,6 +129,7 @@ def describe(
     PackageError
         If bioimageio.spec finds it invalid; the sentence names each field.
     """
+    refuse_words(name=words.name, licence=words.licence)
     network = trained.classifier.configuration["network"]
     name = title(words, network)
     own_tags = ["classification", "2d", "pytorch", "torchscript", "deepimagej", "mikata", network]
@@ -176,8 +202,10 @@ def _file(name: str, sums: dict[str, str]) -> Any:
 def _input(trained: Trained, dynamic: bool, sums: dict[str, str]) -> Any:
     height, width = trained.size
 
+    smallest = _SMALLEST_SCALED if trained.fit == "resize" else max(height, width)
+
     def side(length: int) -> Any:
-        return v0_5.ParameterizedSize(min=length, step=1) if dynamic else length
+        return v0_5.ParameterizedSize(min=min(length, smallest), step=1) if dynamic else length
 
     names = ["red", "green", "blue"] if trained.channels == 3 else _numbered(trained.channels)
     unit = trained.value_unit if trained.value_unit.isascii() else "calibrated units"

@@ -46,7 +46,7 @@ def readme(trained: Trained, words: Words, report: Evaluated | None, *, dynamic:
         "## Images it takes",
         "",
         f"- {_channels(trained.channels)}",
-        f"- {_size(trained)}",
+        f"- {_size(trained, dynamic)}",
         f"- Values in {trained.value_unit}; the training images went from {low:g} to {high:g}. "
         "Normalisation and softmax are inside the network: give it the values as they are.",
         "",
@@ -138,8 +138,10 @@ def _channels(channels: int) -> str:
     return f"Images with {channels} channels."
 
 
-def _size(trained: Trained) -> str:
+def _size(trained: Trained, dynamic: bool) -> str:
     height, width = trained.size
+    if trained.fit == "resize" and dynamic:
+        return f"Of any size: the network scales them to {width} x {height} px (width x height) by itself."
     if trained.fit == "resize":
         return f"Exactly {width} x {height} px (width x height). Mikata scales images to this size by itself."
     return (
@@ -185,8 +187,11 @@ def _deepimagej(trained: Trained, dynamic: bool) -> list[str]:
     if not dynamic:
         size = (
             f"Scale the image to exactly {width} x {height} px first (Image > Scale...): a larger one is cut "
-            "into tiles, and the result is that of one tile."
+            "into tiles, and the result is that of one tile. ImageJ scales otherwise than Mikata, which changes "
+            "the probabilities somewhat: the figures above are of images that Mikata has scaled."
         )
+    elif trained.fit == "resize":
+        size = "The image may have any size: the network scales it, as Mikata does."
     else:
         size = f"The image must have at least {width} x {height} px."
     return [

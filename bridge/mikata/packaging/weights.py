@@ -56,7 +56,9 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
             # torch's own TorchScript deprecation, and its hints about sizes that become constants: what
             # the traced network really gives is measured below
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(classifier, x, check_trace=False)  # type: ignore[no-untyped-call]
+            # a network that scales images is traced while it does so, on one of another size
+            example = x if classifier.size is None else F.pad(x, (0, 29, 0, 17), mode="replicate")
+            traced = torch.jit.trace(classifier, example, check_trace=False)  # type: ignore[no-untyped-call]
             buffer = io.BytesIO()
             torch.jit.save(traced, buffer)
     except (RuntimeError, ValueError) as error:

@@ -7,10 +7,8 @@ import io
 import json
 import os
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ import mikata.architecture
 from mikata.errors import OutputError, PackageError
 from mikata.networks import to_input
 from mikata.networks.package import DESCRIPTION_FILE, MIKATA_FORMAT, TRAINING_FILE
-from mikata.outputs import umask
+from mikata.outputs import written_folder
 from mikata.packaging import pages, weights
 from mikata.packaging.description import (
     ARCHITECTURE,
@@ -130,13 +128,13 @@ def write(
         name, description, tuple(a.strip() for a in authors if a.strip()), licence, data, tuple(tags), parent
     )
     target = folder if folder.is_symlink() else folder.resolve()  # so that "." has a name and a parent
-    _refuse_target(target, overwrite)
+    refuse_target(target, overwrite)
     classifier = weights.on_cpu(trained.classifier)
     x = to_input(np.asarray(test_image, np.float32), trained, name="The package's test image")[None]
     with torch.inference_mode():
         output = classifier(x)
     torchscript = weights.torchscript_bytes(classifier, x)
-    dynamic = trained.fit == "native" and weights.runs_at_other_sizes(torchscript, classifier, x)
+    dynamic = weights.runs_at_other_sizes(torchscript, classifier, x)
     plane = x[0].numpy()
     if cover is not None and (cover.dtype != np.uint8 or cover.ndim != 3 or cover.shape[2] != 3):
         raise PackageError(f"A package's cover is a colour picture (H, W, 3) of uint8, not {cover.shape}.")
@@ -151,7 +149,7 @@ def write(
         TRAINING_FILE: _training_record(trained, name, report),
         README: pages.readme(trained, words, report, dynamic=dynamic).encode(),
     }
-    with _beside(target) as beside:
+    with written_folder(target) as beside:
         for file, content in files.items():
             (beside / file).write_bytes(content)
         sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
@@ -195,7 +193,14 @@ def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Pat
     return zip_path
 
 
-def _refuse_target(folder: Path, overwrite: bool) -> None:
+def refuse_target(folder: Path, overwrite: bool) -> None:
+    """Say before any work why a package may not be written there.
+
+    Raises
+    ------
+    OutputError
+        As in :func:`write`.
+    """
     if not (folder.exists() or folder.is_symlink()):
         return
     if not folder.is_dir() or folder.is_symlink():
@@ -215,34 +220,6 @@ def _refuse_target(folder: Path, overwrite: bool) -> None:
             f"{folder} holds other files than a package's ({', '.join(others[:5])}), which replacing it "
             "would lose. Move them, or choose another folder."
         )
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place when the block ends without an error."""
-    old: Path | None = None
-    beside: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
-        yield beside
-        beside.chmod(0o777 & ~umask())  # mkdtemp makes folders private; results are ordinary ones
-        if folder.exists():
-            # a folder cannot be replaced in one step: the old one is kept aside until the new one is there
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-old-", dir=folder.parent))
-            folder.replace(old / folder.name)
-        try:
-            beside.replace(folder)
-        except OSError:
-            if old is not None:
-                (old / folder.name).replace(folder)
-            raise
-    except OSError as error:
-        raise OutputError(f"The package {folder} cannot be written: {error.strerror or error}.") from error
-    finally:
-        for left in (beside, old):
-            if left is not None:
-                shutil.rmtree(left, ignore_errors=True)
 
 
 def _training_record(trained: Trained, name: str, report: Evaluated | None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +16,9 @@ from mikata.training.order import DRAWS
 from mikata.training.recipe import Augmentation, Recipe
 
 _PADDING = {"reflect": "reflection", "nearest": "border", "lowest": "zeros"}
-_SIDES = {"left", "right", "lt", "rt", "lft", "rgt", "sinister", "dexter", "左", "右", "hidari", "migi"}
+_SIDES = {"lt", "rt", "lft", "rgt", "sinister", "dexter", "hidari", "migi"}
+_JAPANESE_SIDES = ("左", "右", "ひだり", "みぎ", "ヒダリ", "ミギ")
+_SIDE_AT_START = re.compile(r"(left|right)(?!over|eous|ful)")  # leftlung, rightside, but no leftover
 _SHORT = ({"l", "r"}, {"os", "od"}, {"sin", "dex"})  # speak of sides only where both are there
 
 
@@ -100,10 +103,19 @@ def refuse_flips_of_sides(recipe: Recipe, dataset: Dataset) -> None:
 
 
 def _about_sides(dataset: Dataset) -> str:
-    words = {name: _tokens(name) for name in dataset.classes}
+    words = {name: _tokens(unicodedata.normalize("NFKC", name)) for name in dataset.classes}
     for name, tokens in words.items():
-        if tokens & _SIDES or "左" in name or "右" in name:
+        plain = unicodedata.normalize("NFKC", name)
+        if (
+            tokens & _SIDES
+            or any(map(_SIDE_AT_START.match, tokens))
+            or any(side in plain for side in _JAPANESE_SIDES)
+        ):
             return f"the class '{name}' speaks of a side"
+    for one in dataset.classes:
+        other = f"R{one[1:]}"
+        if one.startswith("L") and other in dataset.classes:  # LMLO and RMLO, LUL and RUL
+            return f"the classes '{one}' and '{other}' speak of sides"
     for pair in _SHORT:
         found = [name for name, tokens in words.items() if tokens & pair]
         if pair <= set().union(*words.values()):

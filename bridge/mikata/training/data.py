@@ -116,11 +116,6 @@ def look_through(source: Part, *, keep: bool, workers: int, message: str, progre
 
     Mean and variance are merged image by image in 64 bit (Chan, Golub and LeVeque 1979), so that a
     large offset, as of CT values, costs no digits.
-
-    Raises
-    ------
-    DataError
-        If all pixels of a channel are the same in all images.
     """
     count = 0
     mean = torch.zeros(source.spec.channels, dtype=torch.float64)
@@ -150,10 +145,6 @@ def look_through(source: Part, *, keep: bool, workers: int, message: str, progre
     if keep:
         source.kept = whole if whole is not None else kept
     std = (squares / count).sqrt()
-    if float(std.min()) == 0:
-        raise DataError(
-            "All training images have the same value everywhere in one channel: nothing can be learnt."
-        )
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()), (low, high))
 
 
@@ -176,7 +167,8 @@ class TrainingBatches:
     """The batches of one epoch after another, in the order of `mikata.training.order`.
 
     An epoch's images are dealt evenly: 17 images in batches of at most 16 come as 9 and 8, so that no
-    batch weighs more than another and none has a single image, which batch normalisation cannot take.
+    batch weighs more than another. Unless single images are asked for, none comes alone, which batch
+    normalisation may not take: 7 images in batches of 2 come as 3, 2 and 2.
 
     Attributes
     ----------
@@ -193,6 +185,8 @@ class TrainingBatches:
         self._balanced = balanced
         self._workers = workers
         self._batches = -(-len(source) // batch)
+        if batch > 1 and len(source) < 2 * self._batches:
+            self._batches = max(1, len(source) // 2)
 
     def __len__(self) -> int:
         return self._batches

@@ -96,6 +96,13 @@ def fit(
                 if not loop.history:
                     raise Cancelled("Stopped before the first epoch had ended: nothing is kept.") from error
                 return loop, "interrupted"
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise TrainingError(
+                    f"{stage.network} cannot be trained on a single image of {stage.size[1]} x {stage.size[0]} px at "
+                    "once (its batch normalisation needs more values). Say batch = 2 or more, or a larger size."
+                ) from error
             except (torch.OutOfMemoryError, MemoryError) as error:
                 raise TrainingError(
                     f"The memory does not suffice for {stage.batch} images of {stage.size[1]} x "

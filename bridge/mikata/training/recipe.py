@@ -87,7 +87,7 @@ class Stage:
     size: tuple[int, int] = (128, 128)
     fit: Fit = "resize"
     channels: Literal["auto", 1, 3] = "auto"
-    normalisation: Literal["data", "imagenet"] = "data"
+    normalisation: Literal["auto", "data", "imagenet", "weights"] = "auto"
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = 0.001
     epsilon: float = 1e-8
@@ -119,7 +119,7 @@ _CHECKS: dict[str, _Check] = {
     "size": _height_and_width,
     "fit": _one_of(*get_args(Fit)),
     "channels": _one_of("auto", 1, 3),
-    "normalisation": _one_of("data", "imagenet"),
+    "normalisation": _one_of("auto", "data", "imagenet", "weights"),
     "optimiser": _one_of("adam", "adamw", "sgd"),
     "learning_rate": _number(0, 10, open_low=True),
     "epsilon": _number(0, 1, open_low=True),
@@ -233,7 +233,8 @@ def read(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) 
     """
     path = path or Path("default")
     shipped = folder() / f"{path}.toml"
-    if not path.exists() and path.name == str(path) and shipped.is_file():
+    # a bare name is a shipped recipe's, whatever lies in the folder where Mikata was started
+    if not path.suffix and path.name == str(path) and shipped.is_file():
         path = shipped
     try:
         text = path.read_bytes().decode("utf-8-sig")

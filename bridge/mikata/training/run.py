@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import time
 from collections import Counter
@@ -16,8 +17,8 @@ import torch
 
 from mikata.architecture import Classifier
 from mikata.datasets import PARTS, Dataset, Entry, split
-from mikata.errors import Cancelled, RecipeError
-from mikata.networks import build, check_size, imagenet_normalisation
+from mikata.errors import Cancelled, DataError, NetworkError, RecipeError
+from mikata.networks import Model, build, check_size, imagenet_normalisation, is_package, read_package
 from mikata.networks.inputs import TakesImages
 from mikata.training import order
 from mikata.training.augmentation import refuse_flips_of_sides
@@ -32,6 +33,9 @@ from mikata.training.data import (
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
 from mikata.training.recipe import Recipe, Stage
 from mikata.types import SILENT, Progress
+
+CHECKPOINTS = ("best.pt", "last.pt")
+"""Files of a training's folder: the weights of the best epoch, and of the last whole one."""
 
 NOTICE = "Research use, not for diagnosis."
 _GIB = 2**30
@@ -74,6 +78,8 @@ class Run:
         Of the programs that matter.
     checkpoint, last_checkpoint:
         Files of the weights of the best and the last epoch.
+    parent:
+        Name and SHA-256 of the weights' file that it started from; empty for random and ImageNet's.
     """
 
     classifier: Classifier
@@ -95,16 +101,19 @@ class Run:
     versions: dict[str, str]
     checkpoint: Path
     last_checkpoint: Path
+    parent: dict[str, str]
 
     @property
     def grouping(self) -> str:
         """How the split kept images together, in words for reports."""
-        if self.dataset.has_patients:
-            return "patient-wise"
-        return "image-wise, no patient known"
+        return self.dataset.grouping
 
     def record(self) -> dict[str, Any]:
         """Everything for ``training.json``: plain JSON values; no patient, no file name."""
+        recipe = self.recipe.to_dict()
+        for stage in recipe["stage"]:
+            # the name alone: a path tells of the computer and often of its user
+            stage["weights"] = Path(stage["weights"]).name
         return {
             "notice": NOTICE,
             "configuration": dict(self.classifier.configuration),
@@ -114,7 +123,8 @@ class Run:
             "value_unit": self.value_unit,
             "value_range": list(self.value_range),
             "data": _data_record(self.dataset, self.parts, self.grouping),
-            "recipe": self.recipe.to_dict(),
+            "recipe": recipe,
+            "parent": dict(self.parent),
             "seed": self.seed,
             "history": [dict(epoch) for epoch in self.history],
             "best_epoch": self.best_epoch,
@@ -197,7 +207,8 @@ def train(
         with _own_random_numbers(recipe.seed):
             learning, choosing, statistics = _load(parts, dataset, stage, recipe, progress)
             spec = learning.spec
-            classifier = _network(stage, spec, len(dataset.classes), statistics)
+            weights, parent = _start_weights(stage, spec, recipe)
+            classifier = _network(stage, spec, len(dataset.classes), statistics, weights, recipe)
             loop, stopped_by = fit(
                 classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
             )
@@ -225,6 +236,7 @@ def train(
         versions=_versions(),
         checkpoint=loop.checkpoints.best,
         last_checkpoint=loop.checkpoints.last,
+        parent=parent,
     )
 
 
@@ -237,38 +249,107 @@ def _load(
 ) -> tuple[Part, Part, Statistics]:
     """Training and selection images, and the statistics of the training images."""
     used = (*parts["training"], *parts["selection"])
-    channels = channels_of(used, stage.channels)
+    # all parts: what a test image is made of says nothing of its class, and one that does not fit cannot be judged
+    channels = channels_of([entry for entries in parts.values() for entry in entries], stage.channels)
     spec = input_of(used, channels, stage.size, stage.fit)
     learning, choosing = (part(parts[name], dataset.classes, spec) for name in ("training", "selection"))
     keep = learning.nbytes() + choosing.nbytes() <= stage.cache_gib * _GIB
     statistics = look_through(
         learning, keep=keep, workers=stage.workers, message="Reading training images", progress=progress
     )
+    if min(statistics.std) == 0:
+        raise DataError(
+            "All training images have the same value everywhere in one channel: nothing can be learnt."
+        )
     if keep:
         look_through(
             choosing, keep=True, workers=stage.workers, message="Reading selection images", progress=progress
         )
     if all(entry.picture.eight_bit for entry in used):
         statistics = Statistics(statistics.mean, statistics.std, (0.0, 255.0))
-    elif stage.normalisation == "imagenet":
-        raise RecipeError(
-            f'{recipe.source}: normalisation = "imagenet" is for 8-bit images, but these have values in '
-            f'{spec.value_unit} of another kind. Say normalisation = "data".'
-        )
     return learning, choosing, statistics
 
 
-def _network(stage: Stage, spec: TakesImages, classes: int, statistics: Statistics) -> Classifier:
-    if stage.normalisation == "imagenet":
-        mean, std = imagenet_normalisation(stage.network, spec.channels)
-    else:
-        mean, std = list(statistics.mean), list(statistics.std)
-    weights: Any = stage.weights if stage.weights in ("none", "imagenet") else Path(stage.weights)
+_Weights = Literal["none", "imagenet"] | Path | Model
+
+
+def _start_weights(stage: Stage, spec: TakesImages, recipe: Recipe) -> tuple[_Weights, dict[str, str]]:
+    """The weights to start from, and the name and checksum of their file."""
+    if stage.weights == "none":
+        return "none", {}
+    if stage.weights == "imagenet":
+        return "imagenet", {}
+    path = Path(stage.weights)
+    if is_package(path):
+        package = read_package(path)
+        if stage.normalisation in ("auto", "weights") and package.value_unit != spec.value_unit:
+            raise RecipeError(
+                f"{recipe.source}: the package {path.name} was trained on values in {package.value_unit}, but these "
+                f'images have {spec.value_unit}, so its normalisation does not suit them. Say normalisation = "data".'
+            )
+        return package, {"name": path.name, "sha256": package.weights_sha256}
+    try:
+        with path.open("rb") as file:
+            return path, {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    except FileNotFoundError as error:
+        raise NetworkError(f"The weights {path} do not exist.") from error
+    except OSError as error:
+        raise NetworkError(f"The weights {path} cannot be read: {error.strerror or error}.") from error
+
+
+def _network(
+    stage: Stage,
+    spec: TakesImages,
+    classes: int,
+    statistics: Statistics,
+    weights: _Weights,
+    recipe: Recipe,
+) -> Classifier:
+    mean, std = _mean_and_std(stage, spec, statistics, weights, recipe)
     classifier = build(
-        stage.network, classes=classes, channels=spec.channels, mean=mean, std=std, weights=weights
+        stage.network,
+        classes=classes,
+        channels=spec.channels,
+        mean=mean,
+        std=std,
+        size=stage.size if stage.fit == "resize" else None,
+        weights=weights,
+        keep_normalisation=stage.normalisation in ("auto", "weights"),
     )
     check_size(classifier, stage.size)
+    if stage.fit == "native":
+        height, width = stage.size
+        try:
+            check_size(classifier, (height + 32, width + 32))
+        except NetworkError as error:
+            raise RecipeError(
+                f'{recipe.source}: {stage.network} takes images of one size only. Say fit = "resize".'
+            ) from error
     return classifier
+
+
+def _mean_and_std(
+    stage: Stage, spec: TakesImages, statistics: Statistics, weights: _Weights, recipe: Recipe
+) -> tuple[list[float] | None, list[float] | None]:
+    """What is subtracted and divided by; None: what the weights bring along, and nothing else."""
+    wanted = stage.normalisation
+    eight_bit = statistics.value_range == (0.0, 255.0)
+    imagenets = weights == "imagenet" and (wanted == "weights" or (wanted == "auto" and eight_bit))
+    if wanted == "imagenet" or imagenets:
+        if not eight_bit:
+            raise RecipeError(
+                f"{recipe.source}: the normalisation of ImageNet is for 8-bit images, but these have values in "
+                f'{spec.value_unit} of another kind. Say normalisation = "data".'
+            )
+        return imagenet_normalisation(stage.network, spec.channels)
+    if wanted != "weights":
+        return list(statistics.mean), list(statistics.std)
+    if weights == "none":
+        raise RecipeError(
+            f'{recipe.source}: normalisation = "weights" needs weights to take it from. Name a package, or say '
+            '"data".'
+        )
+    return None, None
 
 
 def _versions() -> dict[str, str]:

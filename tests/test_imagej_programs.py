@@ -89,6 +89,14 @@ def test_files(tmp_path: Path) -> None:
     run("files", tmp_path)
 
 
+def test_both_doors_give_the_same_values(tmp_path: Path) -> None:
+    assert "the same through both doors" in run("doors", tmp_path)
+
+
+def test_a_forgotten_patient_is_in_no_file(tmp_path: Path) -> None:
+    assert "forgotten" in run("forgetting", tmp_path)
+
+
 def test_tables() -> None:
     run("results")
 

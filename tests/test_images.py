@@ -168,7 +168,7 @@ def test_tiff_there_and_back(image: Image) -> None:
     assert again.slice_labels == (image.slice_labels if any(image.slice_labels) else ())
     assert len(again.luts) == len(image.luts)
     assert all(np.array_equal(a, b) for a, b in zip(again.luts, image.luts, strict=True))
-    assert silent.info == ""
+    assert (silent.info, silent.slice_labels) == ("", ())
     assert again.title == "x.tif"
 
 
@@ -178,16 +178,91 @@ def test_a_plain_unit_of_integers_comes_back_as_unit(tmp_path: Path) -> None:
     assert (again.calibration, again.value_unit) == (None, "counts")
 
 
-def test_dicom_header_in_a_slice_label_is_left_out(tmp_path: Path) -> None:
-    labels = ("IM1\n0010,0010  Patient's Name: 山田", "IM2\n0010,0010  Patient's Name: 山田")
-    image = images.from_array(np.zeros((2, 3, 5), np.uint8), slice_labels=labels)
+@pytest.mark.parametrize("label", ["IM1\n0010,0010  Patient's Name: 山田", "山田 MR 1"])
+def test_slice_labels_are_left_out_unless_asked(label: str, tmp_path: Path) -> None:
+    image = images.from_array(np.zeros((2, 3, 5), np.uint8), slice_labels=(label, "b"))
     path = images.write_tiff(tmp_path / "a.tif", image)
-    assert images.read(path).slice_labels == ("IM1", "IM2")
-    assert images.read(path, keep_metadata=True).slice_labels == labels
+    assert images.read(path).slice_labels == ()
+    assert images.read(path, keep_metadata=True).slice_labels == (label, "b")
     assert (
         "山田".encode("utf-16-be")
         not in images.write_tiff(tmp_path / "b.tif", images.read(path)).read_bytes()
     )
+
+
+@pytest.mark.parametrize(
+    ("luts", "mode", "expected"),
+    [
+        ((), "", "grayscale"),
+        ((np.zeros((3, 256), np.uint8),) * 2, "", "color"),
+        ((), "composite", "composite"),
+    ],
+)
+def test_channels_have_a_mode(luts: tuple[Any, ...], mode: str, expected: str, tmp_path: Path) -> None:
+    ranges = ((1.0, 2.0), (3.0, 4.0))
+    image = images.from_array(
+        np.zeros((2, 3, 5), np.uint16), "CYX", luts=luts, mode=mode, display_ranges=ranges
+    )
+    assert image.mode == expected
+    again = images.read(images.write_tiff(tmp_path / "a.tif", image))
+    assert (again.mode, again.display_ranges, len(again.luts)) == (expected, ranges, len(luts))
+    assert images.from_array(np.zeros((2, 3, 5, 3), np.uint8), "CYXS").mode == ""
+    assert images.from_array(np.zeros((2, 3, 5), np.uint8)).mode == ""
+
+
+HEADER = """
+0008,0060  Modality: CR
+0010,0010  Patient's Name: Yamada^Taro
+0028,0004  Photometric Interpretation: MONOCHROME1
+0028,0100  Bits Allocated: 16
+0028,0101  Bits Stored: 12
+0028,0102  High Bit: 11
+0028,0103  Pixel Representation: 0
+0028,0120  Pixel Padding Value: 4095
+"""
+INVERTING = (np.tile(np.arange(255, -1, -1, dtype=np.uint8), (3, 1)),)
+
+
+def saved_by_imagej(folder: Path, header: str, stored: Any, **attributes: Any) -> Image:
+    image = images.from_array(np.asarray(stored, np.uint16), title="a", info=header, **attributes)
+    return images.read(images.write_tiff(folder / "a.tif", image))
+
+
+def test_the_header_in_imagejs_info_counts(tmp_path: Path) -> None:
+    image = saved_by_imagej(
+        tmp_path, HEADER, [[0, 100, 4095]], luts=INVERTING, display_ranges=((75.0, 125.0),)
+    )
+    assert image.values().tolist() == [[4095, 3995, 3995]]  # turned round; the padding is black
+    assert (image.luts, image.display_ranges, image.info) == ((), ((3970.0, 4020.0),), "")
+    # shown by another LUT, it was turned already
+    assert saved_by_imagej(tmp_path, HEADER, [[0, 100, 4095]]).values().tolist() == [[0, 100, 4095]]
+    ct = HEADER.replace("CR", "CT").replace("MONOCHROME1", "MONOCHROME2") + (
+        "0028,1052  >Rescale Intercept: -1024\n0028,1053  >Rescale Slope: 1\n"
+    )
+    line = ValueCalibration((-1024.0, 1.0))
+    image = saved_by_imagej(tmp_path, ct, [[0, 100, 4095]], calibration=line)
+    assert (image.values().tolist(), image.calibrated_unit) == ([[-1024, -924, -1024]], "HU")
+    # values of the user's own making have the user's own unit
+    other = saved_by_imagej(tmp_path, ct, [[0, 100, 4095]], calibration=ValueCalibration((0.0, 2.0)))
+    assert (other.values().tolist(), other.calibrated_unit) == ([[0, 200, 8190]], "grey")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("0028,0004  Photometric Interpretation: PALETTE COLOR", "palette"),
+        ("0028,0102  High Bit: 15", "lowest bits"),
+        ("0028,3000  Modality LUT Sequence:", "modality LUT"),
+        ("0008,0060  Modality: RTDOSE", "dose"),
+        ("0028,1053  >Rescale Slope: 2\n0028,1053  >Rescale Slope: 3", "slopes"),
+        ("0028,0101  Bits Stored: 8\n0028,0102  High Bit: 7", "Edit > Invert"),
+    ],
+)
+def test_what_imagej_misreads_is_refused(lines: str, words: str, tmp_path: Path) -> None:
+    header = "".join(f"{line}\n" for line in HEADER.splitlines() if line[:9] not in lines) + f"{lines}\n"
+    with pytest.raises(ImageError, match=words) as caught:
+        saved_by_imagej(tmp_path, header, [[0, 100, 4095]], luts=INVERTING)
+    assert "a.tif" in str(caught.value)
 
 
 @pytest.mark.parametrize(

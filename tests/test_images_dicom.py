@@ -21,7 +21,7 @@ WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
 # by name: axes, shape, unit, lowest and highest value, size in mm (None: not checked)
 REAL = {
     "693_J2KI.dcm": ("YX", (512, 512), "HU", -3995, 1812, (0.478516, 0.478516, 20)),
-    "693_J2KR.dcm": ("YX", (512, 512), "HU", -3024, 1468, (0.478516, 0.478516, 20)),
+    "693_J2KR.dcm": ("YX", (512, 512), "HU", -1024, 1468, (0.478516, 0.478516, 20)),  # padding at -3024
     "CT_small.dcm": ("YX", (128, 128), "HU", -896, 1167, (0.661468, 0.661468, 5)),
     "JPEG-LL.dcm": ("YX", (1024, 256), "counts", 0, 278, (2.26, 2.26, 1)),
     "JPEG-lossy.dcm": ("YX", (1024, 256), "counts", 0, 264, (2.26, 2.26, 1)),
@@ -198,7 +198,19 @@ def test_slope_and_intercept(sign: bool, slope: float, intercept: float, tmp_pat
         ({"Modality": "PT"}, "grey"),
         ({"Modality": "NM"}, "counts"),
         ({"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "HU"}, "HU"),
-        ({"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "US"}, "grey"),
+        ({"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "US"}, "HU"),
+        ({"Modality": "CT", "RescaleSlope": 1, "RescaleType": "Hounsfield Units"}, "HU"),
+        ({"Modality": "CT", "RescaleSlope": 1, "RescaleType": "OD"}, "OD"),
+        ({"Modality": "MR", "RescaleSlope": 1, "RescaleType": "US"}, "grey"),
+        (
+            {
+                "Modality": "CT",
+                "RescaleSlope": 1,
+                "RescaleType": "US",
+                "RealWorldValueMappingSequence": Sequence([Dataset()]),  # blood flow, say
+            },
+            "grey",
+        ),
         ({"Modality": "CT"}, "grey"),
         ({"Modality": "MR", "RescaleSlope": 3, "RescaleIntercept": 0, "RescaleType": "normalized"}, "grey"),
         ({"Modality": "RTDOSE", "DoseUnits": "GY", "DoseGridScaling": 0.001}, "Gy"),
@@ -233,6 +245,47 @@ def test_slope_of_each_frame(tmp_path: Path) -> None:
     assert np.array_equal(image.values(), expected)
     assert (image.axes, image.value_unit, image.display_ranges) == ("ZYX", "HU", ((-150, 250),))
     assert image.pixel_size == (0.25, 0.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("heights", "order", "distance"),
+    [
+        ((0, 2, 4), [0, 1, 2], 2),
+        ((4, 2, 0), [0, 1, 2], 2),  # one way through space: as in the file
+        ((0, 4, 2), [0, 2, 1], 2),
+        ((0, 4.1, 2), [0, 2, 1], 2.05),
+        ((2, 0, 0, 2), [0, 1, 3, 2], 2),  # two moments
+    ],
+)
+def test_slices_follow_one_another_in_space(
+    heights: tuple[float, ...], order: list[int], distance: float, tmp_path: Path
+) -> None:
+    # the slices stand upright: their normal is the patient's y
+    frames = [
+        group(
+            PlanePositionSequence=Sequence([group(ImagePositionPatient=[0, height, 7])]),
+            PlaneOrientationSequence=Sequence([group(ImageOrientationPatient=[0, 0, 1, 1, 0, 0])]),
+        )
+        for height in heights
+    ]
+    stack = np.stack([STORED + index for index in range(len(heights))])
+    path = made(tmp_path, stack, PixelSpacing=[1, 1], PerFrameFunctionalGroupsSequence=Sequence(frames))
+    image = images.read(path)
+    assert image.array.reshape(-1, 5, 12)[:, 0, 0].tolist() == order
+    assert image.pixel_size == (1, 1, pytest.approx(distance))
+
+
+def test_unequal_gaps_are_said(tmp_path: Path) -> None:
+    frames = [
+        group(PlanePositionSequence=Sequence([group(ImagePositionPatient=[0, 0, z])])) for z in (0, 2, 6)
+    ]
+    path = made(
+        tmp_path, np.stack([STORED] * 3), PixelSpacing=[1, 1],
+        PerFrameFunctionalGroupsSequence=Sequence(frames),
+    )  # fmt: skip
+    with pytest.raises(ImageError, match="2 to 4 mm apart") as caught:
+        images.read(path)
+    assert str(path) in str(caught.value)
 
 
 def test_frames_in_space_and_time(tmp_path: Path) -> None:
@@ -351,6 +404,55 @@ def test_unused_bits_are_masked(tmp_path: Path) -> None:
     signed = (low.astype(np.int16) - 2048) & 0x0FFF
     path = made(tmp_path, signed.astype(np.int16), BitsStored=12, HighBit=11, PixelRepresentation=1)
     assert np.array_equal(images.read(path).values(), low.astype(np.float32) - 2048)
+
+
+@pytest.mark.parametrize("sign", [False, True])
+def test_numbers_at_the_upper_end_of_their_words(sign: bool, tmp_path: Path) -> None:
+    low = (STORED % 4096).astype(np.int16) - (2048 if sign else 0)
+    left = low * 16 if sign else low.astype(np.uint16) << 4
+    path = made(tmp_path, left, BitsStored=12, HighBit=15)
+    assert np.array_equal(images.read(path).values(), low)
+    pair = images.read(made(tmp_path, np.stack([left, left]), BitsStored=12, HighBit=15))
+    assert np.array_equal(pair.values(), np.stack([low, low]))
+    for elements, words in (
+        ({"BitsStored": 10, "HighBit": 15}, "do not fit"),
+        ({"BitsStored": 12, "HighBit": 10}, "cannot be"),
+        ({"BitsStored": 12, "HighBit": 16}, "cannot be"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            images.read(made(tmp_path, left | 16, **elements))
+
+
+@pytest.mark.parametrize(
+    ("elements", "stored", "expected"),
+    [
+        ({"PixelPaddingValue": -2000}, [-2000, 24, 500], [-1000, -1000, -524]),
+        ({"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1900}, [-1950, 24, 500], [-1000, -1000, -524]),
+        ({"PixelPaddingValue": -1900, "PixelPaddingRangeLimit": -2000}, [-1950, 24, 500], [-1000, -1000, -524]),
+        ({"PixelPaddingValue": -1999}, [-2000, 24, 500], [-3024, -1000, -524]),
+        ({}, [-2000, 24, 500], [-3024, -1000, -524]),
+    ],
+)  # fmt: skip
+def test_padding_is_black(
+    elements: dict[str, int], stored: list[int], expected: list[int], tmp_path: Path
+) -> None:
+    frames = np.array([[stored], [[24, 25, 26]]], np.int16)
+    path = made(tmp_path, frames, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024, **elements)
+    assert images.read(path).values().tolist() == [[expected], [[-1000, -999, -998]]]
+
+
+def test_a_frame_of_nothing_but_padding_stays(tmp_path: Path) -> None:
+    path = made(tmp_path, np.zeros((4, 5), np.uint16), PixelPaddingValue=0)
+    assert (images.read(path).values() == 0).all()
+
+
+def test_padding_of_monochrome1_is_black_too(tmp_path: Path) -> None:
+    stored = np.array([[0, 10, 200], [0, 255, 100]], np.uint16)
+    path = made(
+        tmp_path, stored, Modality="CR", PhotometricInterpretation="MONOCHROME1", BitsStored=8, HighBit=7,
+        PixelPaddingValue=0,
+    )  # fmt: skip
+    assert images.read(path).values().tolist() == [[0, 245, 55], [0, 0, 155]]
 
 
 @pytest.mark.parametrize("name", ["IM000001", "1.2.840.113619.2", "画像.dcm", "scan.ima"])

@@ -55,6 +55,7 @@ OME = {
         (GREY > 100, {"photometric": "miniswhite"}, "YX", np.where(GREY > 100, 255, 0)),
         (GREY, {"photometric": "miniswhite"}, "YX", 255 - GREY),
         (WIDE, {"photometric": "miniswhite"}, "YX", 65535 - WIDE),
+        (WIDE.astype(np.uint32), {"photometric": "miniswhite"}, "YX", WIDE.astype(np.float32)),
     ],
 )
 def test_plain_tiff(array: Any, options: dict[str, Any], axes: str, expected: Any, hard_path: Path) -> None:
@@ -115,6 +116,40 @@ def test_ome_tiff(hard_path: Path) -> None:
     assert image.pixel_size == pytest.approx((0.1, 0.2, 1.0))
     assert image.info == ""
     assert "OME" in images.read(hard_path / "a.ome.tif", keep_metadata=True).info
+
+
+def test_ome_colours(tmp_path: Path) -> None:
+    channels = {"Name": ["DAPI", "GFP"], "Color": [0x0000FFFF, 0x00FF00FF]}  # red, green, blue, alpha
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", np.stack([WIDE, WIDE]), metadata={"axes": "CYX", "Channel": channels}
+    )
+    image = images.read(tmp_path / "a.ome.tif")
+    assert image.mode == "composite"
+    assert [lut[:, 255].tolist() for lut in image.luts] == [[0, 0, 255], [0, 255, 0]]
+    assert image.luts[0][:, 100].tolist() == [0, 0, 100]
+    tifffile.imwrite(tmp_path / "b.ome.tif", np.stack([WIDE, WIDE]), metadata={"axes": "CYX"})
+    assert images.read(tmp_path / "b.ome.tif").luts == ()
+    # white, as a signed number
+    one = {"axes": "YX", "Channel": {"Color": -1}}
+    tifffile.imwrite(tmp_path / "c.ome.tif", WIDE, metadata=one)
+    assert images.read(tmp_path / "c.ome.tif").luts == ()
+
+
+def test_several_ome_images_are_not_dropped(tmp_path: Path) -> None:
+    def write(*names: str) -> Path:
+        with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+            for size, name in enumerate(names, 2):
+                file.write(
+                    np.stack([GREY] * size), metadata={"axes": "ZYX", "Name": name, "PhysicalSizeX": size}
+                )
+        return tmp_path / "a.ome.tif"
+
+    with pytest.raises(ImageError, match="2 images"):
+        images.read(write("left", "right"))
+    with pytest.raises(ImageError, match="2 images"):
+        images.read(write("label", "macro"))
+    image = images.read(write("Thumbnail", "scan", "label image"))
+    assert (image.array.shape, image.pixel_size[0]) == ((3, 20, 30), 3)
 
 
 def test_palette_tiff_keeps_its_numbers(tmp_path: Path) -> None:
@@ -178,14 +213,14 @@ def test_zero_clip_is_refused(tmp_path: Path) -> None:
         images.read(tmp_path / "a.tif")
 
 
-def test_jpeg_and_its_orientation(tmp_path: Path) -> None:
+def test_jpeg_stays_as_it_lies_in_the_file(tmp_path: Path) -> None:
+    """ImageJ does not turn a photograph by its EXIF orientation, so neither does Mikata."""
     ramp = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1))
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    exif[0x0112] = 6  # a camera held upright
     PIL.Image.fromarray(ramp).save(tmp_path / "a.jpg", quality=100, exif=exif)
     image = images.read(tmp_path / "a.jpg")
-    assert image.array.shape == (30, 20)
-    assert np.abs(image.array.astype(int) - np.rot90(ramp, -1)).max() <= 2
+    assert np.abs(image.array.astype(int) - ramp).max() <= 2
 
 
 def test_photographs_of_scikit_image() -> None:
@@ -221,6 +256,22 @@ def test_nifti_orientation_and_sizes(suffix: str, hard_path: Path) -> None:
     image = images.read(path)
     assert np.array_equal(image.values(), stored[:, :, ::-1].transpose(1, 0, 2))
     assert image.pixel_size == pytest.approx((2, 0.5, 1.5))
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (-1, -1), (1, -1)])
+def test_a_flat_nifti_lies_as_one_of_a_single_slice(signs: tuple[int, int], tmp_path: Path) -> None:
+    stored = RNG.integers(0, 200, (4, 5)).astype(np.uint8)
+    affine = np.diag([0.5 * signs[0], 0.75 * signs[1], 3, 1])
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "flat.nii")
+    nibabel.save(nibabel.Nifti1Image(stored[..., None], affine), tmp_path / "slice.nii")
+    flat, single = images.read(tmp_path / "flat.nii"), images.read(tmp_path / "slice.nii")
+    assert flat.axes == single.axes == "YX"
+    assert np.array_equal(flat.array, single.array)
+    assert np.array_equal(flat.array, stored[:: -signs[0], :: -signs[1]].T)
+    assert flat.pixel_size[:2] == single.pixel_size[:2] == pytest.approx((0.5, 0.75))
+    sagittal = np.array([[0, 0, 3, 0], [0.5, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(stored[..., None], sagittal), tmp_path / "slice.nii")
+    assert np.array_equal(images.read(tmp_path / "slice.nii").array, stored.T)
 
 
 def test_nifti_slope_time_and_colours(tmp_path: Path) -> None:

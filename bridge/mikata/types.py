@@ -69,9 +69,11 @@ class Image:
     display_ranges:
         One (minimum, maximum) of stored values for each channel; empty: ImageJ decides.
     mode:
-        How ImageJ shows channels: ``grayscale``, ``color`` or ``composite``; empty for one channel.
+        How ImageJ shows channels: ``grayscale``, ``color`` or ``composite``; empty for one channel and for
+        colour (RGB) images. Several channels without a mode get one: ``color`` with LUTs, else ``grayscale``.
     slice_labels:
-        One for each plane, in ImageJ's order (channel fastest, then slice, then frame), or empty.
+        One for each plane, in ImageJ's order (channel fastest, then slice, then frame), or empty. Readers
+        leave them empty unless asked to keep metadata, since they may name a patient.
     overlay:
         ROIs drawn over the image.
     roi:
@@ -117,6 +119,8 @@ class Image:
             )
         if self.array.dtype.name not in ("uint8", "uint16", "float32"):
             raise ImageError(f"ImageJ knows 8-bit, 16-bit and 32-bit float pixels, not {self.array.dtype}.")
+        if not self.mode and self.size("C") > 1 and not self.is_colour:
+            object.__setattr__(self, "mode", "color" if self.luts else "grayscale")
 
     @property
     def is_colour(self) -> bool:
@@ -252,6 +256,8 @@ class Result:
         To be shown by the door.
     files:
         What the command itself has written.
+    stopped:
+        Whether the user stopped it before its end; what it then holds is complete in itself.
     """
 
     message: str
@@ -260,6 +266,7 @@ class Result:
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
     files: tuple[Path, ...] = ()
+    stopped: bool = False
 
 
 class Progress:

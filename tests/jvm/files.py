@@ -91,9 +91,9 @@ for number, image in enumerate(CASES):
     by_imagej = folder / f"ij {number}.tif"
     saver = jclass("ij.io.FileSaver")(ij.to_java(image))
     assert saver.saveAsTiff(str(by_imagej))
-    same(image, ij.from_java(ij.open(by_imagej)), f"ImageJ's file in ImageJ: {kind}")
-    same(image, images.read(by_imagej), f"ImageJ's file in Mikata: {kind}")
+    same(image, ij.from_java(ij.open(by_imagej), keep_metadata=True), f"ImageJ's file in ImageJ: {kind}")
+    same(image, images.read(by_imagej, keep_metadata=True), f"ImageJ's file in Mikata: {kind}")
     by_mikata = images.write_tiff(folder / f"mikata {number}.tif", image)
-    same(image, images.read(by_mikata), f"Mikata's file in Mikata: {kind}")
-    same(image, ij.from_java(ij.open(by_mikata)), f"Mikata's file in ImageJ: {kind}")
+    same(image, images.read(by_mikata, keep_metadata=True), f"Mikata's file in Mikata: {kind}")
+    same(image, ij.from_java(ij.open(by_mikata), keep_metadata=True), f"Mikata's file in ImageJ: {kind}")
 print(f"{len(CASES)} kinds, four ways")

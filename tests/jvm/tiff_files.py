@@ -165,7 +165,10 @@ def main(folder: Path) -> int:
     for name, image in cases():
         path, saved = folder / f"{name}.tif", folder / f"{name} by ImageJ.tif"
         images.write_tiff(path, image)
-        problems = [f"Python's file: {one}" for one in differences(image, images.read(path), ours=True)]
+        problems = [
+            f"Python's file: {one}"
+            for one in differences(image, images.read(path, keep_metadata=True), ours=True)
+        ]
         opened = ij.openImage(str(path))
         if opened is None:
             problems.append("ImageJ does not open it")
@@ -183,7 +186,8 @@ def main(folder: Path) -> int:
                     problems.append(f"ImageJ's calibrated values differ: {theirs[:3]} {plane[5][:3]}")
             jpype.JClass("ij.io.FileSaver")(opened).saveAsTiff(str(saved))
             problems += [
-                f"ImageJ's file: {one}" for one in differences(image, images.read(saved), ours=False)
+                f"ImageJ's file: {one}"
+                for one in differences(image, images.read(saved, keep_metadata=True), ours=False)
             ]
         wrong += bool(problems)
         print(f"{name}: {'; '.join(problems) or 'the same'}")

@@ -6,7 +6,6 @@ axes (TZCYX), so planes are taken as they lie.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import jpype
@@ -15,7 +14,11 @@ from numpy.typing import NDArray
 
 from mikata.errors import ImageError, RegionError
 from mikata.imagej import pixels
+from mikata.imagej.forgetting import forget_patient as forget_patient
+from mikata.imagej.forgetting import slice_labels
 from mikata.imagej.java import jclass
+from mikata.images import dicom_text
+from mikata.images.lengths import converted, unit_name
 from mikata.types import AXES, Image, Region, ValueCalibration
 
 _MODES = {"composite": 1, "color": 2, "grayscale": 3}  # ij.CompositeImage.COMPOSITE, COLOR, GRAYSCALE
@@ -84,17 +87,23 @@ def to_imageplus(image: Image) -> Any:
 def from_imageplus(imp: Any, *, keep_metadata: bool = False) -> Image:
     """An `Image` with the pixels of an ImagePlus and all that goes with them.
 
+    A file opened by ImageJ gives the calibrated values and the unit that `mikata.images.read` gives:
+    by the DICOM header in its Info, and "white is zero" (MONOCHROME1, TIFF's photometric 0) turned round
+    where the file says so and ImageJ shows it by an inverting LUT. An inverting LUT alone, which users and
+    masks have for their looks, leaves the values as they are.
+
     Parameters
     ----------
     imp:
         Any ImagePlus; virtual stacks are read plane by plane. Not changed.
     keep_metadata:
-        Also take the Info text and whole slice labels, in which ImageJ puts DICOM headers.
+        Also take the Info text and the slice labels, which may name a patient.
 
     Raises
     ------
     ImageError
-        If pixels or value calibration have no place in an `Image`.
+        If pixels or value calibration have no place in an `Image`, or ImageJ's pixels are not those
+        that the DICOM header means.
     """
     array, axes = _array(imp)
     title = str(imp.getTitle())
@@ -102,51 +111,32 @@ def from_imageplus(imp: Any, *, keep_metadata: bool = False) -> Image:
     values = _value_calibration(calibration, title)
     value_unit = str(calibration.getValueUnit())
     time_unit = str(calibration.getTimeUnit()).lower()
-    composite = bool(imp.isComposite()) and imp.getNChannels() > 1 and not axes.endswith("S")
-    overlay, roi, info = imp.getOverlay(), imp.getRoi(), imp.getInfoProperty() if keep_metadata else None
-    luts, ranges = ((), ()) if axes.endswith("S") else _display(imp, composite, array.dtype.name)
-    modes = {number: name for name, number in _MODES.items()}
-    return Image(
+    overlay, roi, info = imp.getOverlay(), imp.getRoi(), imp.getInfoProperty()
+    info, labels = "" if info is None else str(info), slice_labels(imp)
+    luts, ranges, mode = ((), (), "") if axes.endswith("S") else _display(imp, axes, array)
+    unit, pixel_size = _scale(calibration)
+    image = Image(
         array=array,
         axes=axes,
         title=title,
-        pixel_size=(
-            float(calibration.pixelWidth),
-            float(calibration.pixelHeight),
-            float(calibration.pixelDepth),
-        ),
-        unit=str(calibration.getUnit()),
+        pixel_size=pixel_size,
+        unit=unit,
         frame_interval_s=float(calibration.frameInterval) * _SECONDS.get(time_unit, 1.0),
         calibration=values,
         value_unit="grey" if value_unit == _DEFAULT_VALUE_UNIT or values else value_unit,
         luts=luts,
         display_ranges=ranges,
-        mode=modes.get(int(imp.getMode()), "") if composite else "",
-        slice_labels=_labels(imp, keep_metadata=keep_metadata),
+        mode=mode,
+        slice_labels=tuple(labels) if keep_metadata and any(labels) else (),
         overlay=from_overlay(overlay) if overlay is not None else (),
         roi=from_roi(roi) if roi is not None else None,
-        info="" if info is None else str(info),
+        info=info if keep_metadata else "",
     )
-
-
-def forget_patient(imp: Any) -> None:
-    """Take the DICOM header out of an ImagePlus, so that ImageJ does not save it with the overlay.
-
-    ImageJ keeps the header, the patient's name included, in the Info property and behind the first line
-    of slice labels, and writes both into every TIFF. The file that it came from stays as it is.
-    """
-    info = imp.getInfoProperty()
-    if info is not None and _is_dicom_header(str(info)):
-        imp.setProperty("Info", None)
-    stack = imp.getStack()
-    for number in range(1, int(stack.getSize()) + 1):
-        label = stack.getSliceLabel(number)
-        if label is not None and "\n" in str(label):
-            stack.setSliceLabel(str(label).split("\n", 1)[0], number)
-
-
-def _is_dicom_header(text: str) -> bool:
-    return re.search(r"^\s*[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\s", text, re.MULTILINE) is not None
+    header = dicom_text.first_header([info, *labels])
+    if header:
+        return dicom_text.meant(image, header, frames=labels)
+    bits = _white_is_zero_bits(imp)
+    return dicom_text.turned(image, bits) if bits and dicom_text.looks_inverted(image) else image
 
 
 def to_roi(region: Region) -> Any:
@@ -181,16 +171,32 @@ def from_roi(roi: Any) -> Region:
 
 
 def to_overlay(regions: tuple[Region, ...]) -> Any:
-    """ImageJ's Overlay of regions, in their order."""
+    """ImageJ's Overlay of regions, in their order; whether and how it is labelled, by the first."""
     overlay = jclass("ij.gui.Overlay")()
-    for region in regions:
-        overlay.add(to_roi(region))
+    for number, region in enumerate(regions):
+        roi = to_roi(region)
+        if number == 0:  # ImageJ's own files keep the labels' look in the first ROI
+            look = roi.getPrototypeOverlay()
+            overlay.drawLabels(look.getDrawLabels())
+            overlay.drawNames(look.getDrawNames())
+            overlay.drawBackgrounds(look.getDrawBackgrounds())
+            overlay.setLabelColor(look.getLabelColor())
+            overlay.setLabelFont(look.getLabelFont(), look.scalableLabels())
+        overlay.add(roi)
     return overlay
 
 
 def from_overlay(overlay: Any) -> tuple[Region, ...]:
-    """Regions of ImageJ's Overlay, in their order."""
-    return tuple(from_roi(roi) for roi in overlay.toArray())
+    """Regions of ImageJ's Overlay, in their order; each keeps how the overlay is labelled."""
+    regions = []
+    for roi in overlay.toArray():
+        before = roi.getPrototypeOverlay()
+        roi.setPrototypeOverlay(overlay)
+        try:
+            regions.append(from_roi(roi))
+        finally:
+            roi.setPrototypeOverlay(before)
+    return tuple(regions)
 
 
 def _array(imp: Any) -> tuple[NDArray[Any], str]:
@@ -250,6 +256,33 @@ def _calibration(image: Image) -> Any:
     return calibration
 
 
+def _scale(calibration: Any) -> tuple[str, tuple[float, float, float]]:
+    """Unit of x, and width, height and depth of a pixel in it."""
+    unit = unit_name(str(calibration.getXUnit()))
+    width, height, depth = (
+        float(n) for n in (calibration.pixelWidth, calibration.pixelHeight, calibration.pixelDepth)
+    )
+    if unit != "pixel":
+        height = converted(height, unit_name(str(calibration.getYUnit())), unit)
+        depth = converted(depth, unit_name(str(calibration.getZUnit())), unit)
+    return unit, (width, height, depth)
+
+
+def _white_is_zero_bits(imp: Any) -> int:
+    """Bits of a pixel in a "white is zero" TIFF; 0 for all others, and for ImageJ's own.
+
+    ImageJ marks a TIFF so for every inverting LUT, whose pixels are meant as they are.
+    """
+    file = imp.getOriginalFileInfo()
+    if file is None or not file.whiteIsZero or int(file.fileFormat) != int(file.TIFF):
+        return 0
+    if file.description is not None and str(file.description).startswith("ImageJ="):
+        return 0
+    kinds = {int(file.GRAY8): 8, int(file.GRAY12_UNSIGNED): 12, int(file.GRAY16_UNSIGNED): 16}
+    bits = kinds.get(int(file.fileType), 0)
+    return bits if bits <= int(imp.getBitDepth()) <= 16 else 0
+
+
 def _value_calibration(calibration: Any, title: str) -> ValueCalibration | None:
     function = int(calibration.getFunction())
     if function == _UNCALIBRATED:
@@ -289,21 +322,25 @@ def _set_display(imp: Any, image: Image) -> None:
 
 
 def _display(
-    imp: Any, composite: bool, kind: str
-) -> tuple[tuple[NDArray[np.uint8], ...], tuple[tuple[float, float], ...]]:
-    if composite:
+    imp: Any, axes: str, array: NDArray[Any]
+) -> tuple[tuple[NDArray[np.uint8], ...], tuple[tuple[float, float], ...], str]:
+    """LUTs, ranges and mode; in an image of channels one of each channel, also where ImageJ has one for all."""
+    channels = array.shape[axes.index("C")] if "C" in axes else 1
+    mode = ""
+    if channels > 1 and bool(imp.isComposite()):
         found = list(imp.getLuts())
         luts = tuple(_lut(lut) for lut in found)
         ranges = tuple((float(lut.min), float(lut.max)) for lut in found)
+        mode = {number: name for name, number in _MODES.items()}.get(int(imp.getMode()), "")
     else:
         processor = imp.getProcessor()
-        luts = (_lut(processor.getColorModel()),)
-        ranges = ((float(processor.getMin()), float(processor.getMax())),)
+        luts = (_lut(processor.getColorModel()),) * channels
+        ranges = ((float(processor.getMin()), float(processor.getMax())),) * channels
     if all(np.array_equal(lut, _GREY) for lut in luts):
         luts = ()
-    if kind == "uint8" and all(r == (0.0, 255.0) for r in ranges):
+    if array.dtype == np.uint8 and all(r == (0.0, 255.0) for r in ranges):
         ranges = ()
-    return luts, ranges
+    return luts, ranges, mode
 
 
 def _java_lut(lut: NDArray[np.uint8]) -> Any:
@@ -317,18 +354,3 @@ def _lut(model: Any) -> NDArray[np.uint8]:
         read(java)
         pixels.copy_from_java(java, row)
     return out
-
-
-def _labels(imp: Any, *, keep_metadata: bool) -> tuple[str, ...]:
-    count = int(imp.getStackSize())
-    if count == 1:
-        # not the stack's: ImageJ makes that one up out of title and Info
-        found = [imp.getProp("Slice_Label")]
-    else:
-        stack = imp.getStack()
-        found = [stack.getSliceLabel(n + 1) for n in range(count)]
-    labels = ["" if label is None else str(label) for label in found]
-    if not keep_metadata:
-        # after the first line ImageJ keeps the plane's whole DICOM header
-        labels = [label.split("\n", 1)[0] for label in labels]
-    return tuple(labels) if any(labels) else ()

@@ -13,4 +13,13 @@ from mikata.images.reading import SUFFIXES, looks_like_image, read
 from mikata.images.sequence import Images
 from mikata.images.tiff_writer import write_tiff
 
-__all__ = ["SUFFIXES", "Images", "from_array", "looks_like_image", "natural_key", "patient_id", "read", "write_tiff"]
+__all__ = [
+    "SUFFIXES",
+    "Images",
+    "from_array",
+    "looks_like_image",
+    "natural_key",
+    "patient_id",
+    "read",
+    "write_tiff",
+]

@@ -16,7 +16,7 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mikata.errors import ImageError
-from mikata.images import dicom_frames, dicom_values
+from mikata.images import dicom_frames, dicom_text, dicom_values
 from mikata.images.arrays import PRIMARIES, from_array
 from mikata.types import Image
 
@@ -74,8 +74,13 @@ def read(path: Path, keep_metadata: bool) -> Image:
     within the range of the stored bits, so that white is high, as in all other images; the rest
     of the file (window) is turned with them. Values with a unit stay and are shown with an inverting LUT.
 
+    Padding (PixelPaddingValue, such as -2000 around a CT's circle) gets the lowest value of the frame's
+    other pixels, so that it is black and no statistics are made of it.
+
     Several frames are slices (Z), or frames in time (T) where the file says so or all lie at one
-    place. Pixel sizes are in mm: in the patient (Pixel Spacing), else at the detector (Imager Pixel
+    place. Slices that follow one another in space stay in the file's order, others are sorted along
+    their normal; their distance is the median gap, and gaps that differ by more than 10 % are refused.
+    Pixel sizes are in mm: in the patient (Pixel Spacing), else at the detector (Imager Pixel
     Spacing, larger than the patient by the magnification).
 
     Nothing else of the header is kept, unless `keep_metadata` puts all of it into `Image.info`.
@@ -134,7 +139,8 @@ def _grey(path: Path, dataset: Dataset, stored: NDArray[Any]) -> Image:
             if window:
                 window = (float(ends.flat[0]) - window[1], float(ends.flat[0]) - window[0])
         else:
-            luts = (np.tile(np.arange(255, -1, -1, dtype=np.uint8), (3, 1)),)
+            luts = (dicom_text.INVERTING,)
+    values = dicom_values.blackened(values, dicom_values.padded(dataset, stored))
     return _image(path, dataset, values, "").replace(
         value_unit=unit, display_ranges=(window,) if window else (), luts=luts
     )

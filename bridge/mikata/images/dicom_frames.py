@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from pydicom.pixels.utils import pixel_array
 
 from mikata.errors import ImageError
 from mikata.images.dicom_values import first_number, groups, signed
+
+Position = tuple[float, float, float]
+"""Of the upper left pixel of a slice in the patient: x, y, z in mm."""
 
 _FRAME_TIMES = {0x00181063, 0x00181065}  # Frame Time, Frame Time Vector
 _TIME_SLICES = {0x00540100, 0x00540030}  # Time Slot and Time Slice vectors of nuclear medicine
@@ -44,9 +48,10 @@ def decoded(path: Path, dataset: Dataset) -> NDArray[Any]:
         If the pixel data are damaged, cut off, or compressed in a way that nothing here reads.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
+    shift = _lowest_bit(path, dataset)
     try:
         try:
-            pixels = pixel_array(dataset)
+            pixels = _whole_words(dataset) if shift else pixel_array(dataset)
         except (RuntimeError, NotImplementedError) as error:
             if syntax not in _JPEG | _JPEG_LS | _JPEG_2000:
                 raise ImageError(
@@ -56,9 +61,40 @@ def decoded(path: Path, dataset: Dataset) -> NDArray[Any]:
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, OSError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ImageError(f"{path} has damaged or incomplete pixel data: {reason}") from error
+    if shift:
+        if (pixels & pixels.dtype.type((1 << shift) - 1)).any():
+            raise ImageError(
+                f"{path} keeps its numbers in the bits from {shift} on, by its header, but has others below "
+                "them: header and pixels do not fit."
+            )
+        pixels = pixels >> shift
     if pixels.dtype.kind in "iu" and int(dataset.get("SamplesPerPixel", 1)) == 1:
         pixels = _without_unused_bits(dataset, pixels)
     return pixels
+
+
+def _lowest_bit(path: Path, dataset: Dataset) -> int:
+    """Where in its word a stored number begins: 0, but 4 for 12 bits at the upper end of 16."""
+    bits, allocated = int(dataset.get("BitsStored") or 0), int(dataset.get("BitsAllocated") or 0)
+    high = dataset.get("HighBit")
+    if high is None or not bits or int(dataset.get("SamplesPerPixel", 1)) != 1 or "PixelData" not in dataset:
+        return 0
+    lowest = int(high) + 1 - bits
+    if lowest < 0 or int(high) >= allocated:
+        raise ImageError(f"{path} has {bits} bits stored with the highest at {high}, which cannot be.")
+    if lowest and dataset.file_meta.TransferSyntaxUID.is_compressed:
+        raise ImageError(
+            f"{path} is compressed and keeps its numbers in other bits than the lowest, which is not read."
+        )
+    return lowest
+
+
+def _whole_words(dataset: Dataset) -> NDArray[Any]:
+    """Pixels with all their bits; pydicom keeps only as many of the lowest as are stored."""
+    plain = dataset.copy()
+    plain.BitsStored, plain.HighBit = plain.BitsAllocated, int(plain.BitsAllocated) - 1
+    plain.file_meta = dataset.file_meta
+    return pixel_array(plain)
 
 
 def _by_imagecodecs(path: Path, dataset: Dataset, syntax: str) -> NDArray[Any]:
@@ -116,25 +152,48 @@ def layout(dataset: Dataset, count: int) -> Layout:
     pointers = {int(pointer)} if isinstance(pointer, int) else {int(tag) for tag in pointer or ()}
     positions = _positions(dataset, count)
     if positions is not None and count > 1:
-        slices = len(set(positions))
-        repeats = set(Counter(positions).values())
-        if slices < count and len(repeats) == 1:
-            seen: Counter[tuple[float, ...]] = Counter()
-            place = {position: index for index, position in enumerate(dict.fromkeys(positions))}
-            keys = []
-            for index, position in enumerate(positions):
-                keys.append((seen[position], place[position], index))
-                seen[position] += 1
-            order = np.array([key[2] for key in sorted(keys)])
-            return Layout(order, count // slices, slices, interval)
-        return Layout(as_stored, 1, count, 0.0)
+        places = _in_space(dataset, positions)
+        slices, repeats = len(places), set(Counter(positions).values())
+        if len(repeats) > 1:  # neither a stack nor a whole number of them
+            return Layout(as_stored, 1, count, 0.0)
+        rank = {position: index for index, position in enumerate(places)}
+        seen: Counter[Position] = Counter()
+        keys = []
+        for index, position in enumerate(positions):
+            keys.append((seen[position], rank[position], index))
+            seen[position] += 1
+        order = np.array([key[2] for key in sorted(keys)])
+        return Layout(order, count // slices, slices, interval if slices < count else 0.0)
     moving = bool(pointers & (_FRAME_TIMES | _TIME_SLICES)) or dataset.get("Modality") in _MOVING
     if moving:
         return Layout(as_stored, count, 1, interval if count > 1 else 0.0)
     return Layout(as_stored, 1, count, 0.0)
 
 
-def _positions(dataset: Dataset, count: int) -> list[tuple[float, ...]] | None:
+def _in_space(dataset: Dataset, positions: list[Position]) -> list[Position]:
+    """The different positions, one after the other along the slices' normal.
+
+    Where the file's order runs one way through space, up or down, it is kept.
+    """
+    places = list(dict.fromkeys(positions))
+    heights = _heights(dataset, places)
+    steps = np.sign(np.diff(heights))
+    if (steps == steps[:1]).all():
+        return places
+    return [places[index] for index in np.argsort(heights, kind="stable")]
+
+
+def _heights(dataset: Dataset, places: list[Position]) -> NDArray[np.float64]:
+    """Distances in mm along the normal of the slices, from the patient's origin."""
+    for group in groups(dataset, 0, "PlaneOrientationSequence"):
+        cosines = group.get("ImageOrientationPatient")
+        if cosines is not None and len(cosines) == 6:
+            row, column = np.array([float(c) for c in cosines]).reshape(2, 3)
+            return np.asarray(np.array(places) @ np.cross(row, column))
+    return np.array(places)[:, 2]  # upright slices, where the file does not say
+
+
+def _positions(dataset: Dataset, count: int) -> list[Position] | None:
     """Where each frame of an enhanced file lies in the patient, in mm, or None."""
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     if not groups or len(groups) != count:
@@ -145,7 +204,8 @@ def _positions(dataset: Dataset, count: int) -> list[tuple[float, ...]] | None:
         position = plane[0].get("ImagePositionPatient") if plane else None
         if not position or len(position) != 3:
             return None
-        positions.append(tuple(round(float(p), 4) for p in position))
+        x, y, z = (round(float(p), 4) for p in position)
+        positions.append((x, y, z))
     return positions
 
 
@@ -181,9 +241,20 @@ def _slice_distance(dataset: Dataset) -> float:
     offsets = dataset.get("GridFrameOffsetVector")  # dose
     if offsets is not None and not isinstance(offsets, (str, float, int)) and len(offsets) > 1:
         return abs(float(offsets[1]) - float(offsets[0])) or 1.0
-    places = list(dict.fromkeys(_positions(dataset, count) or ()))
-    if len(places) > 1:
-        return math.dist(places[0], places[1])
+    positions = _positions(dataset, count)
+    if positions is not None and len(set(positions)) > 1:
+        places = _in_space(dataset, positions)
+        gaps = [math.dist(one, other) for one, other in itertools.pairwise(places)]
+        middle = float(np.median(gaps))
+        if (
+            max(abs(gap - middle) for gap in gaps) > 0.1 * middle
+            and len(set(Counter(positions).values())) == 1
+        ):
+            raise ImageError(
+                f"its slices lie {min(gaps):g} to {max(gaps):g} mm apart, which no single distance describes. "
+                "Save slices of one distance by themselves."
+            )
+        return middle
     for name in ("SpacingBetweenSlices", "SliceThickness"):
         for group in groups(dataset, 0, "PixelMeasuresSequence"):
             distance = first_number(group.get(name))

@@ -1,6 +1,6 @@
 """What a DICOM file's stored numbers mean: modality LUT, slope and intercept, unit, window.
 
-Facts by DICOM PS3.3: C.11.1 (modality LUT), C.11.2 (window), C.7.6.16 (functional groups),
+Facts by DICOM PS3.3: C.11.1 (modality LUT), C.11.2 (window), C.7.5.1.1.2 (padding), C.7.6.16 (functional groups),
 C.8.9.1 (PET units), C.8.8.3 (dose).
 """
 
@@ -22,7 +22,10 @@ _PET_UNITS = {
     "BQML": "Bq/mL", "CNTS": "counts", "PROPCNTS": "counts", "CPS": "counts/s", "PROPCPS": "counts/s",
     "GML": "g/mL", "STDDEV": "sd", "KBQML": "kBq/mL", "MLMING": "mL/min/g", "MLG": "mL/g",
 }  # fmt: skip
-_RESCALE_TYPES = {"HU": "HU", "HU_MOD": "HU", "OD": "OD", "MGML": "mg/mL", "PCT": "%", "Z_EFF": "Z_eff"}
+_RESCALE_TYPES = {
+    "HU": "HU", "HU_MOD": "HU", "HOUNSFIELD": "HU", "HOUNSFIELD UNIT": "HU", "HOUNSFIELD UNITS": "HU",
+    "OD": "OD", "MGML": "mg/mL", "PCT": "%", "Z_EFF": "Z_eff",
+}  # fmt: skip
 
 
 def calibrated(path: Path, dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.float32]:
@@ -40,13 +43,62 @@ def calibrated(path: Path, dataset: Dataset, stored: NDArray[Any]) -> NDArray[np
 
 def ends(path: Path, dataset: Dataset, count: int) -> NDArray[np.float64]:
     """Sum of the lowest and highest value that the stored bits allow, for each frame (N, 1, 1)."""
-    bits = int(dataset.get("BitsStored", 16))
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed(dataset) else (0, 2**bits - 1)
+    low, high = stored_ends(dataset)
     if dataset.get("ModalityLUTSequence"):
         table = np.asarray(dataset.ModalityLUTSequence[0].LUTData)
         return np.full((count, 1, 1), float(table.min()) + float(table.max()))
     slopes, intercepts = _lines(path, dataset, count)
     return np.asarray((low + high) * slopes + 2 * intercepts)[:, None, None]
+
+
+def stored_ends(dataset: Dataset) -> tuple[int, int]:
+    """The lowest and the highest number that the stored bits allow."""
+    bits = int(dataset.get("BitsStored", 16))
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed(dataset) else (0, 2**bits - 1)
+
+
+def padded(
+    dataset: Dataset, numbers: NDArray[Any], slope: float = 1.0, intercept: float = 0.0
+) -> NDArray[np.bool_] | None:
+    """Which pixels are none, but fill the frame around a round or turned picture (PixelPaddingValue).
+
+    Parameters
+    ----------
+    dataset:
+        The header.
+    numbers:
+        The file's stored numbers times `slope` plus `intercept`.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        True where there is padding, in the shape of `numbers`; None where the header tells of none.
+    """
+    value = first_number(dataset.get("PixelPaddingValue"))
+    if value is None:
+        return None
+    limit = first_number(dataset.get("PixelPaddingRangeLimit"))
+    span = 2 ** int(dataset.get("BitsAllocated", 16))
+    # the element may say 63536 where -2000 is meant, or the reverse
+    ends = [number % span for number in (value, value if limit is None else limit)]
+    if signed(dataset):
+        ends = [end - span if end >= span / 2 else end for end in ends]
+    low, high = sorted(end * slope + intercept for end in ends)
+    half = abs(slope) / 2  # ImageJ rounds when it multiplies
+    found = np.asarray((numbers > low - half) & (numbers < high + half))
+    return found if found.any() else None
+
+
+def blackened(frames: NDArray[Any], padding: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Frames (..., Y, X) whose padded pixels have the lowest value of the other pixels of their frame."""
+    if padding is None:
+        return frames
+    result = frames.copy()
+    for index in np.ndindex(frames.shape[:-2]):
+        inside = ~padding[index]
+        if inside.any():
+            result[index][padding[index]] = frames[index][inside].min()
+    return result
 
 
 def signed(dataset: Dataset) -> bool:
@@ -65,12 +117,22 @@ def unit(dataset: Dataset) -> str:
         return "counts"
     group = next(_transformations(dataset), None)
     if group is not None and "RescaleSlope" in group:
-        kind = str(group.get("RescaleType") or ("HU" if modality == "CT" else "")).upper()
+        kind = str(group.get("RescaleType") or "").strip().upper()
+        if modality == "CT" and kind in ("", "US") and not _measures_another(dataset):
+            return "HU"  # "US" is unspecified
         return _RESCALE_TYPES.get(kind, "grey")
     if dataset.get("ModalityLUTSequence"):
         kind = str(dataset.ModalityLUTSequence[0].get("ModalityLUTType", "")).upper()
         return _RESCALE_TYPES.get(kind, "grey")
     return "grey"
+
+
+def _measures_another(dataset: Dataset) -> bool:
+    """Whether values of a CT are mapped to a quantity of another kind, such as blood flow."""
+    return any("RealWorldValueMappingSequence" in group for group in (
+        dataset, *dataset.get("SharedFunctionalGroupsSequence", ()),
+        *dataset.get("PerFrameFunctionalGroupsSequence", ()),
+    ))  # fmt: skip
 
 
 def window(dataset: Dataset) -> tuple[float, float] | None:

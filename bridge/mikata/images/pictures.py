@@ -10,7 +10,6 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from PIL import ImageOps
 
 from mikata.errors import ImageError
 from mikata.images.arrays import PRIMARIES, from_array
@@ -23,7 +22,8 @@ _GREY_MODES = {"1", "L", "I", "I;16", "I;16B", "I;16L", "F"}
 def read(path: Path, keep_metadata: bool) -> Image:
     """Read a PNG or JPEG file.
 
-    A camera's orientation (EXIF) is applied. Alpha is dropped. A palette becomes its colours, or
+    Pixels stay as they lie in the file: a camera's orientation (EXIF) is not applied, as in ImageJ, so that
+    ROIs fit and a network sees the same through both. Alpha is dropped. A palette becomes its colours, or
     grey where all of its used colours are grey. 16 bits stay: grey as it is, colours as three
     channels, as in ImageJ. CMYK becomes RGB.
     """
@@ -38,9 +38,8 @@ def read(path: Path, keep_metadata: bool) -> Image:
         try:
             with PIL.Image.open(path, formats=("PNG", "JPEG")) as picture:
                 picture.load()
-                upright = ImageOps.exif_transpose(picture)
                 info = _text(picture) if keep_metadata else ""
-                pixels = _pixels(upright)
+                pixels = _pixels(picture)
         except PIL.UnidentifiedImageError:
             raise ImageError(f"{path} is not a PNG or JPEG file, or its beginning is damaged.") from None
         except PIL.Image.DecompressionBombError as error:

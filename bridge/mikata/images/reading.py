@@ -51,8 +51,8 @@ def read(path: Path | str, *, keep_metadata: bool = False) -> Image:
     path:
         The file.
     keep_metadata:
-        Keep the text that describes the image (ImageJ's Info, a DICOM header) in `Image.info` and
-        whole slice labels. It may name the patient; without it none of it is read.
+        Keep the text that describes the image (ImageJ's Info, a DICOM header) in `Image.info`, and slice
+        labels. Both may name the patient; without it neither is kept.
 
     Returns
     -------

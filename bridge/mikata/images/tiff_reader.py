@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mikata import regions
 from mikata.errors import ImageError, RegionError
+from mikata.images import dicom_text
 from mikata.images.arrays import PRIMARIES, from_array
 from mikata.images.lengths import MICROMETRE, converted, in_seconds, unit_name
 from mikata.types import Image, Region, ValueCalibration
@@ -28,18 +29,22 @@ _CENTIMETRE, _INCH = 3, 2
 
 
 def read(path: Path, keep_metadata: bool) -> Image:
-    """Read a TIFF file; its first series where there are several.
+    """Read a TIFF file.
 
-    ImageJ's files keep stored values, value calibration, sizes, LUTs, display ranges, slice labels,
-    selection and overlay. In files not from ImageJ, "white is zero" grey pixels are inverted, so that
-    white is high; masks of 1 bit are not (tifffile tags them so by default, and means true by 1).
-    16-bit colours become three channels; alpha is dropped.
+    ImageJ's files keep stored values, value calibration, sizes, LUTs, display ranges, selection and
+    overlay; Info and slice labels only with `keep_metadata`. Where ImageJ saved a DICOM file, the header in
+    its Info counts as in `mikata.images.dicom_text.meant`. In files not from ImageJ, "white is zero" grey
+    pixels of 8 to 16 bits are inverted, so that white is high; masks of 1 bit are not (tifffile tags them
+    so by default, and means true by 1), and get an inverting LUT.
+
+    Of several images in an OME file labels, overviews and thumbnails are left out, and others refused; of
+    pages of several sizes in other files the first are read, as ImageJ does. 16-bit colours become three channels; alpha is dropped.
     """
     try:
         with _complaints() as said, tifffile.TiffFile(path) as tif:
             if not tif.series:
                 raise ImageError(f"{path} holds no image.")
-            series = tif.series[0]
+            series = _only_series(path, tif)
             pixels = series.asarray()
             if said:
                 # tifffile fills what it cannot read with zeros and only logs it
@@ -49,6 +54,22 @@ def read(path: Path, keep_metadata: bool) -> Image:
             return _foreign(path, tif, series, pixels, keep_metadata)
     except tifffile.TiffFileError as error:
         raise ImageError(f"{path} is not a TIFF file, or is damaged: {error}.") from error
+
+
+_BESIDE = re.compile(r"label|macro|overview|thumb|preview", re.IGNORECASE)
+
+
+def _only_series(path: Path, tif: Any) -> Any:
+    """The image of a file; of an OME file's several the one that is not a picture of the slide or its label."""
+    found = list(tif.series)
+    if tif.is_ome and len(found) > 1:
+        found = [one for one in found if not _BESIDE.search(str(one.name))]
+        if len(found) != 1:
+            raise ImageError(
+                f"{path} holds {len(found) or len(tif.series)} images (OME series), and Mikata reads one of a file. "
+                "Save the one that is meant as a file of its own, for example with Bio-Formats in ImageJ."
+            )
+    return found[0]
 
 
 # Complaints that mean missing or wrong pixels; the others are about tags that do not matter here.
@@ -95,12 +116,12 @@ def _imagej(path: Path, tif: Any, series: Any, pixels: NDArray[Any], keep_metada
     channels = image.size("C")
     calibration, value_unit = _calibration(words, image)
     ranges = _ranges(words, extra, channels)
-    labels = _labels(extra, image, keep_metadata)
+    info, labels = _text(extra.get("Info", "")), _labels(extra, image)
     roi = extra.get("ROI")
     overlay = extra.get("Overlays", [])
     if isinstance(overlay, bytes):
         overlay = [overlay]
-    return image.replace(
+    image = image.replace(
         pixel_size=size,
         unit=unit,
         frame_interval_s=in_seconds(_number(words.get("finterval"), 0.0), words.get("tunit", "")),
@@ -109,11 +130,13 @@ def _imagej(path: Path, tif: Any, series: Any, pixels: NDArray[Any], keep_metada
         luts=_luts(extra, page, channels),
         display_ranges=ranges,
         mode=words.get("mode", "").lower() if channels > 1 else "",
-        slice_labels=labels,
+        slice_labels=labels if keep_metadata and any(labels) else (),
         roi=_region(path, roi) if roi else None,
         overlay=tuple(_region(path, data) for data in overlay),
-        info=_text(extra.get("Info", "")) if keep_metadata else "",
+        info=info if keep_metadata else "",
     )
+    # a DICOM file opened and saved by ImageJ: its header says what the pixels mean, kept or not
+    return dicom_text.meant(image, dicom_text.first_header([info, *labels]), frames=labels)
 
 
 def _metadata(path: Path, page: Any) -> dict[str, Any]:
@@ -218,21 +241,17 @@ def _luts(extra: dict[str, Any], page: Any, channels: int) -> tuple[NDArray[np.u
     if colours is not None and np.size(colours.value) == 768:
         return ((np.asarray(colours.value, np.uint16).reshape(3, 256) >> 8).astype(np.uint8),)
     if page.photometric == 0 and page.samplesperpixel == 1:  # an inverting LUT, as ImageJ stores it
-        return (np.tile(np.arange(255, -1, -1, dtype=np.uint8), (3, 1)),)
+        return (dicom_text.INVERTING,)
     return ()
 
 
-def _labels(extra: dict[str, Any], image: Image, keep_metadata: bool) -> tuple[str, ...]:
+def _labels(extra: dict[str, Any], image: Image) -> tuple[str, ...]:
     labels = extra.get("Labels")
     if labels is None:
         return ()
     labels = [_text(label) for label in ([labels] if isinstance(labels, (str, bytes)) else labels)]
     count = image.size("C") * image.size("Z") * image.size("T")
-    labels = (labels + [""] * count)[:count]
-    if not keep_metadata:
-        # ImageJ keeps the whole DICOM header of each slice in its label, after the first line
-        labels = [label.split("\n", 1)[0] for label in labels]
-    return tuple(labels) if any(labels) else ()
+    return tuple((labels + [""] * count)[:count])
 
 
 def _region(path: Path, data: bytes) -> Region:
@@ -259,7 +278,8 @@ def _number(word: str | None, otherwise: float) -> float:
 def _foreign(path: Path, tif: Any, series: Any, pixels: NDArray[Any], keep_metadata: bool) -> Image:
     page = series.keyframe
     axes = series.axes
-    if page.photometric == 0 and pixels.dtype.kind == "u":
+    turned = page.photometric == 0 and pixels.dtype in (np.uint8, np.uint16)
+    if turned:
         pixels = ((1 << page.bitspersample) - 1 - pixels).astype(pixels.dtype)
     if "S" in axes:
         index = axes.index("S")
@@ -284,6 +304,8 @@ def _foreign(path: Path, tif: Any, series: Any, pixels: NDArray[Any], keep_metad
     luts: tuple[NDArray[np.uint8], ...] = ()
     if colours is not None and np.size(colours.value) == 768 and image.size("C") == 1:
         luts = ((np.asarray(colours.value, np.uint16).reshape(3, 256) >> 8).astype(np.uint8),)
+    if page.photometric == 0 and image.size("C") == 1 and not turned:
+        luts = (dicom_text.INVERTING,)  # as ImageJ shows it
     image = image.replace(info=info, luts=luts or image.luts)
     if not unit or (width, height) == (1.0, 1.0):
         return image
@@ -296,7 +318,8 @@ def _with_ome(path: Path, image: Image, xml: str) -> Image:
     """Sizes, times and colours of the first image that an OME header describes."""
     tree = tifffile.xml2dict(xml).get("OME", {})
     entry = tree.get("Image")
-    entry = entry[0] if isinstance(entry, list) else entry
+    if isinstance(entry, list):
+        entry = next((one for one in entry if not _BESIDE.search(str(one.get("Name", "")))), entry[0])
     if not isinstance(entry, dict) or not isinstance(entry.get("Pixels"), dict):
         raise ImageError(f"{path} has a damaged OME header.")
     pixels = entry["Pixels"]
@@ -309,6 +332,9 @@ def _with_ome(path: Path, image: Image, xml: str) -> Image:
         )
         for axis in "XYZ"
     ]
+    colours = _ome_colours(pixels, image.size("C"))
+    if colours and not image.is_colour:
+        image = image.replace(luts=colours, mode="composite" if image.size("C") > 1 else "")
     known = "PhysicalSizeX" in pixels
     interval = in_seconds(float(pixels.get("TimeIncrement", 0.0)), str(pixels.get("TimeIncrementUnit", "s")))
     return image.replace(
@@ -316,6 +342,21 @@ def _with_ome(path: Path, image: Image, xml: str) -> Image:
         unit=unit if known else "pixel",
         frame_interval_s=interval,
     )
+
+
+def _ome_colours(pixels: dict[str, Any], count: int) -> tuple[NDArray[np.uint8], ...]:
+    """A LUT from black to each channel's colour, which is a signed number of red, green, blue and alpha."""
+    channels = pixels.get("Channel", [])
+    channels = channels if isinstance(channels, list) else [channels]
+    colours = [channel["Color"] for channel in channels if isinstance(channel, dict) and "Color" in channel]
+    if len(colours) != count:
+        return ()
+    numbers = np.array([int(colour) & 0xFFFFFFFF for colour in colours], np.uint32)
+    rgb = (numbers[:, None] >> np.array([24, 16, 8], np.uint32)) & 0xFF
+    if count == 1 and (rgb == 255).all():
+        return ()
+    ramp = np.arange(256)
+    return tuple(np.rint(colour[:, None] * ramp / 255).astype(np.uint8) for colour in rgb)
 
 
 # ---------------------------------------------------------------- both

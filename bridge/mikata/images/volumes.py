@@ -25,9 +25,10 @@ def read_nifti(path: Path, keep_metadata: bool) -> Image:
     """Read a NIfTI-1 or -2 file (.nii, .nii.gz).
 
     The voxels are flipped and swapped, never resampled, to the nearest of the body's axes, as DICOM and
-    radiologists look at slices: x towards the patient's left, y towards the back, z
-    towards the head. The fourth dimension is time, the fifth the channels. Slope and intercept are
-    applied (calibrated float32); without them the stored numbers are kept. Sizes are in mm.
+    radiologists look at slices: x towards the patient's left, y towards the back, z towards the head. A
+    single slice that lies otherwise (sagittal, coronal) stays as stored. The fourth dimension is time, the
+    fifth the channels. Slope and intercept are applied (calibrated float32); without them the stored
+    numbers are kept. Sizes are in mm; the format names no unit of values, so they are ``grey``.
     """
     try:
         volume: Any = nibabel.load(path)
@@ -56,13 +57,14 @@ def read_nifti(path: Path, keep_metadata: bool) -> Image:
     zooms = [abs(float(zoom)) for zoom in header.get_zooms()]
     zooms += [1.0] * (4 - len(zooms))
     order = [0, 1, 2]
-    if pixels.ndim - len(samples) >= 3:
-        # the nearest flips and swaps: a matter of exchanging axes, so every value stays
-        start = orientations.io_orientation(volume.affine)
-        if np.isnan(start).any():
-            raise ImageError(f"{path} has a damaged orientation: one of its axes has no direction.")
-        wanted = orientations.axcodes2ornt(("L", "P", "S"))
-        turn = orientations.ornt_transform(start, wanted)
+    if len(axes) - len(samples) == 2:  # a single slice lies as the affine says, too
+        pixels, axes = np.expand_dims(pixels, 2), f"XYZ{samples}"
+    # the nearest flips and swaps: a matter of exchanging axes, so every value stays
+    start = orientations.io_orientation(volume.affine)
+    if np.isnan(start).any():
+        raise ImageError(f"{path} has a damaged orientation: one of its axes has no direction.")
+    turn = orientations.ornt_transform(start, orientations.axcodes2ornt(("L", "P", "S")))
+    if pixels.shape[2] > 1 or turn[2, 0] == 2:  # else the picture would be seen from its edge
         pixels = orientations.apply_orientation(pixels, turn)
         order = np.argsort(turn[:, 0]).astype(int).tolist()
     space, time = header.get_xyzt_units()

@@ -46,7 +46,12 @@ def write_package(folder: Path, network: str = "small_cnn", **changes: Any) -> P
     channels = changes.get("channels", 1)
     classes = changes.get("classes", CLASSES)
     classifier = build(
-        network, classes=len(classes), channels=channels, mean=[110.0] * channels, std=[50.0] * channels
+        network,
+        classes=len(classes),
+        channels=channels,
+        mean=[110.0] * channels,
+        std=[50.0] * channels,
+        size=changes.get("size", Untrained.size) if changes.get("fit") == "resize" else None,
     )
     made = Untrained(classifier.eval(), **changes)
     return packaging.write(folder, made, name="Untrained", test_image=packaging.formula_image(made))

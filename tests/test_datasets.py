@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -180,6 +181,22 @@ BAD_TABLES: dict[str, tuple[str, list[tuple[str, ...]], list[str]]] = {
         ["class 'b' are of one patient"],
     ),
     "no rows": ("file,label", [], ["no rows"]),
+    "patients alike": (
+        "file,label,patient",
+        [(*r, "Pa 0" if i else "ｐａ0") for i, r in enumerate(GOOD)],
+        ["'patient' of rows 2 and 3", "one spelling"],
+    ),
+    "patients under another name": (
+        "file,label,患者番号",
+        [(*r, str(i)) for i, r in enumerate(GOOD)],
+        ["'患者番号' may tell patients apart", "Name it patient"],
+    ),
+    "cases in the reference": (
+        "file,label,reference",
+        [(*r, f"pathology 2020 No. {i}") for i, r in enumerate(GOOD)],
+        ["'reference' has 6 different values", "kinds of truth"],
+    ),
+    "open quotation mark": ("file,label", _with(('"c.png', "a")), ["line", "quotation mark"]),
 }
 
 
@@ -241,6 +258,14 @@ def _binary_table(path: Path) -> Path:
     return path / "t.csv"
 
 
+def _mixed_depths(path: Path) -> Path:
+    write_folders(path)
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 4096, (32, 32)).astype(np.uint16)
+        Image.fromarray(pixels).save(path / "b" / f"wide{i}.png")
+    return path
+
+
 def _mixed_units(path: Path) -> Path:
     write_folders(path)
     shutil.copy(__import__("pydicom.data").data.get_testdata_file("CT_small.dcm"), path / "a" / "ct.dcm")
@@ -258,6 +283,7 @@ def _mixed_units(path: Path) -> Path:
         (_nothing_readable, ["None of the 2 images", "x.png"]),
         (_same_picture, ["same picture", "0.png", "copy.png"]),
         (_binary_table, ["not a text table"]),
+        (_mixed_depths, ["different kinds", "8-bit values", "wide"]),
         (_mixed_units, ["different kinds", "ct.dcm"]),
     ],
 )
@@ -316,6 +342,66 @@ def test_copies_of_one_picture_stay_together(tmp_path: Path) -> None:
     dataset = datasets.read(tmp_path)
     for seed in range(4):
         _check_split(dataset, datasets.split(dataset, seed=seed))
+
+
+def test_copies_in_another_format_stay_together(tmp_path: Path) -> None:
+    write_folders(tmp_path, count=9)
+    for i in range(9):
+        with Image.open(tmp_path / "a" / f"{i}.png") as picture:
+            picture.save(tmp_path / "a" / f"copy {i}.tif")
+    dataset = datasets.read(tmp_path)
+    assert len({e.picture.digest for e in dataset.entries}) == 18
+    for seed in range(4):
+        _check_split(dataset, datasets.split(dataset, seed=seed))
+
+
+def _scan(path: Path, patient: str, seed: int) -> None:
+    """A small DICOM file of a patient."""
+    scan = pydicom.Dataset()
+    scan.SOPClassUID, scan.SOPInstanceUID = pydicom.uid.CTImageStorage, pydicom.uid.generate_uid()
+    scan.PatientID, scan.PatientName, scan.Modality = patient, "NAME^OF", "OT"
+    scan.Rows = scan.Columns = 32
+    scan.SamplesPerPixel, scan.PhotometricInterpretation, scan.PixelRepresentation = 1, "MONOCHROME2", 0
+    scan.BitsAllocated = scan.BitsStored = 8
+    scan.HighBit = 7
+    scan.PixelData = np.random.default_rng(seed).integers(0, 256, (32, 32)).astype(np.uint8).tobytes()
+    scan.file_meta = pydicom.dataset.FileMetaDataset()
+    scan.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scan.save_as(path, enforce_file_format=True)
+
+
+def test_dicom_headers_tell_patients_apart(tmp_path: Path) -> None:
+    for kind, label in enumerate("ab"):
+        for i in range(24):
+            written = (
+                f"pat{i // 4} " if i % 2 else f"PAT{i // 4}"
+            )  # padded and in capitals, as systems differ
+            _scan(tmp_path / label / f"{i}.dcm", written, 100 * kind + i)
+    dataset = datasets.read(tmp_path)
+    assert dataset.has_patients
+    assert dataset.grouping == "patient-wise"
+    assert len({e.patient for e in dataset.entries}) == 6
+    assert not any("pat" in e.patient.lower() for e in dataset.entries)
+    for seed in range(4):
+        _check_split(dataset, datasets.split(dataset, seed=seed))
+
+
+def test_one_id_for_everyone_is_explained(tmp_path: Path) -> None:
+    for kind, label in enumerate("ab"):
+        for i in range(4):
+            _scan(tmp_path / label / f"{i}.dcm", "ANONYMOUS", 100 * kind + i)
+    with pytest.raises(DataError, match="of one patient by their DICOM headers.*CSV with the column patient"):
+        datasets.read(tmp_path)
+
+
+def test_a_study_stays_together_where_no_patient_is_known(tmp_path: Path) -> None:
+    rows = [(f, label, f"exam {patient}") for f, label, patient in patients(8, 3)]
+    dataset = datasets.read(write_table(tmp_path, rows, "file,label,study"))
+    assert dataset.grouping == "study-wise, no patient known"
+    parts = datasets.split(dataset)
+    homes = Counter(study for part in parts.values() for study in {e.study for e in part})
+    assert max(homes.values()) == 1
 
 
 def test_given_split_wins(tmp_path: Path) -> None:

@@ -106,6 +106,10 @@ def test_scores_equal_scikit_learn() -> None:
         assert found == pytest.approx((precision[i], recall[i], f1[i]))
         for one in (scores.precision, scores.recall, scores.f1):
             assert one.interval.low < one.value < one.interval.high
+        mine = (truth == i) == (predicted == i)
+        assert scores.accuracy.value == pytest.approx(mine.mean())
+        assert scores.accuracy.n == len(truth)
+        assert scores.accuracy.interval.low < mine.mean() < scores.accuracy.interval.high
     assert report.accuracy.value == pytest.approx((truth == predicted).mean())
     assert report.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(truth, predicted))
     assert report.predicted == tuple("abc"[i] for i in predicted)
@@ -165,7 +169,7 @@ def test_absent_class_is_undefined_not_zero() -> None:
 def _model(tmp_path: Path, classes: tuple[str, ...] = ("a", "b")) -> Model:
     torch.manual_seed(0)
     classifier = Classifier("small_cnn", len(classes), 1, [120.0], [50.0]).eval()
-    return Model(classifier, classes, 1, (32, 32), "native", "grey", (0.0, 255.0), {}, tmp_path)
+    return Model(classifier, classes, 1, (32, 32), "native", "grey", (0.0, 255.0), "", {}, tmp_path)
 
 
 def test_evaluate_runs_a_model_and_leaves_it_as_found(hard_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import roifile
 
+from deepimagej import run_in_deepimagej
 from mikata import demo, images
 from mikata.networks import read_package
 from test_imagej_programs import run as run_program
@@ -102,6 +103,12 @@ def test_imagej_shows_the_overlay_that_roifile_reads(made: Path, tmp_path: Path)
     screen = images.read(picture).array.astype(int)
     # colours on an ImageJ of grey windows and a grey photograph: the heat is on the screen
     assert (np.ptp(screen, axis=-1) > 60).sum() > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_deepimagej_runs_the_demos_package(made: Path, shared: Path) -> None:
+    run_in_deepimagej(shared, made / "textures.zip")
 
 
 @pytest.mark.slow

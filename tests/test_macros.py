@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from mikata import images, regions
 from mikata.types import Region
 from packages import write_package
 
+README = Path(__file__).parents[1] / "README.md"
 PROGRAM = Path(__file__).parent / "jvm" / "macro_commands.py"
 XVFB = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24"]
 
@@ -131,10 +135,25 @@ def test_results_come_back_into_imagej(
 def test_the_patients_name_stays_inside(headless: tuple[dict[str, Any], Path]) -> None:
     # ImageJ writes Info as UTF-16
     names = [n.encode(code) for n in ("YAMADA", "ID-778899") for code in ("ascii", "utf-16-le", "utf-16-be")]
-    assert any(n in (headless[1] / "dicomkeep_metadata.tif").read_bytes() for n in names), (
+    assert any(n in (headless[1] / "dicom keep_metadata.tif").read_bytes() for n in names), (
         "no header to strip"
     )
-    assert not any(n in (headless[1] / "dicom.tif").read_bytes() for n in names)
+    for how in ("", "keep_metadata=false", "result=heat-map"):
+        assert not any(n in (headless[1] / f"dicom {how}.tif").read_bytes() for n in names), how
+
+
+def test_one_table_of_two_commands_invents_no_figures(headless: tuple[dict[str, Any], Path]) -> None:
+    table = headless[0]["mixed"]
+    assert table["probability"][0] == table["probability"][1] > 0
+    for column in ("heat_mean", "heat_maximum", "peak_x_px", "layer", "predicted"):
+        assert table[column][0] is None, column
+        assert table[column][1] is not None, column
+    assert table["p(brick)"][0] > 0
+    assert table["p(brick)"][1] is None
+
+
+def test_images_by_name_and_left_empty(headless: tuple[dict[str, Any], Path]) -> None:
+    assert headless[0]["several"] == ["れんが (1)", "れんが (1)", "scan"]
 
 
 def essence(region: Region) -> tuple[object, ...]:
@@ -163,6 +182,8 @@ def same(first: Path, second: Path) -> None:
 def test_with_windows_the_same(headless: tuple[dict[str, Any], Path], case: tuple[Path, Path]) -> None:
     folder = case[0].parent / "gui"
     found = run(case, folder, "--gui", before=XVFB)
+    assert "Predict: model is missing." in found["errors"]["no options"]
+    assert "Predict: model is missing." in found["errors"]["empty options"]
     assert found["rows"] == headless[0]["rows"]
     same(headless[1], folder)
 
@@ -197,6 +218,81 @@ def test_from_the_command_line_the_same(
     assert list(map(essence, marked.overlay)) == list(map(essence, wanted.overlay))
 
 
+def test_the_readmes_macro_saves_the_overlay(case: tuple[Path, Path], hard_path: Path) -> None:
+    text = re.search(r"```\n(open\(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert text
+    image, package = case
+    macro = hard_path / "readme.ijm"
+    target = hard_path / "with heat.tif"
+    macro.write_text(
+        text[1].replace("/data/patient 7/slice.tif", image.as_posix())
+        .replace("/data/models/nodules", package.as_posix())
+        .replace("target=malignant", "target=brick")
+        .replace("/data/with heat.tif", target.as_posix()),
+        encoding="utf-8",
+    )  # fmt: skip
+    done = mikata_macro(macro)
+    assert done.returncode == 0, done.stderr
+    saved = images.read(target)
+    np.testing.assert_array_equal(saved.array, images.read(image).array)
+    assert any(region.name.startswith("heat >= 50 %") for region in saved.overlay)
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_a_fiji_is_used_that_was_named(hard_path: Path, by: str) -> None:
+    macro = hard_path / "m.ijm"
+    macro.write_text('return getTitle() + " in " + getVersion();', encoding="utf-8")
+    image = images.write_tiff(hard_path / "絵.tif", images.from_array(data.brick()[:32, :32], "YX"))
+    fiji = shared_folder() / "Fiji.app"
+    if not fiji.is_dir():
+        missing("there is no Fiji in the shared folder")
+    shutil.copytree(fiji, hard_path / "Fiji.app")
+    named = ["--fiji", str(hard_path / "Fiji.app")] if by == "option" else []
+    variables = {"MIKATA_FIJI": str(hard_path / "Fiji.app")} if by == "variable" else {}
+    done = mikata_macro(macro, "--image", str(image), *named, env=variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().startswith("絵.tif in 2.")  # Fiji's version is ImageJ2's
+    done = mikata_macro(macro, "--image", str(image), "--fiji", str(hard_path))
+    assert done.returncode == 1
+    assert "is no Fiji" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_ctrl_c_in_a_macros_command(case: tuple[Path, Path], hard_path: Path) -> None:
+    macro = hard_path / "long.ijm"
+    stack = np.random.default_rng(0).integers(0, 256, (4000, 64, 64), np.uint8)
+    image = images.write_tiff(hard_path / "stack.tif", images.from_array(stack, "ZYX"))
+    macro.write_text(
+        f'print("started"); run("Grad-CAM...", "images=[{image.as_posix()}] model=[{case[1]}]");',
+        encoding="utf-8",
+    )
+    words = [sys.executable, "-m", "mikata", "macro", str(macro)]
+    running = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=without_java()
+    )
+    try:
+        assert running.stdout
+        assert running.stdout.readline().strip() == "started"
+        time.sleep(3)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130, err
+    assert "mikata: stopped." in err
+    assert "Traceback" not in err
+
+
+def mikata_macro(
+    macro: Path, *options: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mikata", "macro", str(macro), *options],
+        capture_output=True, text=True, encoding="utf-8", check=False,
+        env=without_java() | {"PYTHONUTF8": "1"} | (env or {}),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "arg", "code", "words"),
     [
@@ -214,10 +310,7 @@ def test_from_the_command_line_the_same(
 def test_mikata_macro(hard_path: Path, text: str, arg: str, code: int, words: str) -> None:
     macro = hard_path / "マクロ (1).ijm"
     macro.write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "mikata", "macro", str(macro), "--arg", arg],
-        capture_output=True, text=True, encoding="utf-8", env=without_java() | {"PYTHONUTF8": "1"}, check=False,
-    )  # fmt: skip
+    done = mikata_macro(macro, "--arg", arg)
     assert done.returncode == code, done.stderr
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -122,6 +122,14 @@ def test_code_in_the_cache_is_not_run(hub, tmp_path):
     assert not trace.exists()
 
 
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+def test_imagenet_weights_with_auxiliary_heads(hub, name):
+    original = models.get_model(name, weights=None, init_weights=True).eval()
+    torch.save(original.state_dict(), hub / Path(models.get_model_weights(name).DEFAULT.url).name)
+    classifier = build(name, classes=2, channels=3, weights="imagenet")
+    assert torch.equal(next(classifier.network.parameters()), next(original.parameters()))
+
+
 def test_imagenet_on_a_grey_image_equals_three_equal_channels(hub):
     original = models.resnet18(weights=None).eval()
     torch.save(original.state_dict(), hub / Path(models.ResNet18_Weights.DEFAULT.url).name)

@@ -100,6 +100,16 @@ def test_bad_recipes_are_explained(hard_path: Path, name: str) -> None:
     assert [word for word in words if word not in message] == []
 
 
+def test_a_file_in_the_working_folder_does_not_hide_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texture").mkdir()
+    (tmp_path / "default").write_text("not TOML")
+    assert recipes.read(Path("texture")).source == "texture"
+    assert recipes.read().source == "default"
+
+
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"does not exist.*default.*texture"):
         recipes.read(tmp_path / "none.toml")

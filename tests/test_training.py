@@ -85,10 +85,7 @@ def test_run_learns_and_remembers(
     assert not any(module.training for module in run.classifier.modules())
     record = json.loads(json.dumps(run.record(), allow_nan=False))
     assert record["notice"] == "Research use, not for diagnosis."
-    assert (
-        record["data"]["parts"]["training"]["images"] == {"down": 9, "across": 9}
-        or sum(record["data"]["parts"]["training"]["images"].values()) == 18
-    )
+    assert record["data"]["parts"]["training"]["images"] == {"down": 9, "across": 9}
     assert record["data"]["split"] == "image-wise, no patient known"
     assert record["data"]["references"] == {"not stated": 30}
     assert torch.__version__.startswith(record["versions"]["torch"])
@@ -250,6 +247,11 @@ SIDES = [
     (("右肺", "正常"), True),
     (("view_L", "view_R"), True),
     (("od", "os"), True),
+    (("leftlung", "other"), True),
+    (("ＬＥＦＴ", "other"), True),
+    (("ひだり", "ほか"), True),
+    (("LMLO", "RMLO"), True),
+    (("LUL", "RUL"), True),
     (("class L", "class S"), False),
     (("brightness", "leftover"), False),
     (("normal", "upright"), False),
@@ -434,6 +436,26 @@ def test_imagenet_normalisation(stripes: datasets.Dataset, tmp_path: Path) -> No
         stripes, quick(normalisation="imagenet", network="resnet18", channels=3, epochs=1), folder=tmp_path
     )
     assert run.classifier.configuration["mean"] == pytest.approx([123.675, 116.28, 103.53])
+
+
+@pytest.mark.parametrize("count", range(2, 20))
+@pytest.mark.parametrize("batch", [2, 3, 4, 16])
+def test_no_image_comes_alone(stripes: datasets.Dataset, count: int, batch: int) -> None:
+    source = _part(stripes, (32, 32), "native")
+    source = Part(source.entries[:count], source.labels[:count], source.spec)
+    sizes = [len(labels) for _, labels, _ in TrainingBatches(source, batch, 0, balanced=False, workers=1)]
+    assert sum(sizes) == count
+    assert 2 <= min(sizes) <= max(sizes) <= batch + 1
+
+
+def test_a_single_image_at_once_is_explained(stripes: datasets.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="batch = 2 or more"):
+        train(stripes, quick(network="resnet18", batch=1, epochs=1), folder=tmp_path)
+
+
+def test_a_network_of_one_size_is_refused_images_of_many(stripes: datasets.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="vit_b_32 takes images of one size only"):
+        train(stripes, quick(network="vit_b_32", size=[224, 224], fit="native"), folder=tmp_path)
 
 
 def test_size_that_the_network_cannot_take(stripes: datasets.Dataset, tmp_path: Path) -> None:

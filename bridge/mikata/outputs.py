@@ -129,6 +129,8 @@ class ResultFolder:
         Made when it is not there.
     overwrite:
         Whether files of the same names may be replaced.
+    protected:
+        Files that are never replaced: what the command works on.
 
     Raises
     ------
@@ -136,10 +138,11 @@ class ResultFolder:
         If it is not a folder, cannot be made or cannot be written.
     """
 
-    def __init__(self, folder: Path, overwrite: bool) -> None:
+    def __init__(self, folder: Path, overwrite: bool, protected: Iterable[Path | None] = ()) -> None:
         self.folder = folder
         self.overwrite = overwrite
         self._taken: set[str] = set()
+        self._protected = [path for path in protected if path is not None]
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder} is a file; give a folder for the results.")
         probe(folder)
@@ -147,6 +150,8 @@ class ResultFolder:
     def path(self, name: str) -> Path:
         """Where a file of that name goes."""
         path = self.folder / name
+        if path.exists() and any(path.samefile(own) for own in self._protected if own.exists()):
+            raise OutputError(f"{path} is one of the images that were given. Choose another folder.")
         if path.exists() and not self.overwrite:
             raise OutputError(
                 f"{path} is already there. Choose another folder, or let the command overwrite it."

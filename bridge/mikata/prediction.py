@@ -116,10 +116,10 @@ def predict_images(
     """Class and probabilities of all images in a table; the work of the Predict command."""
     source = Images.of(images)
     network = read_package(model)
-    folder = ResultFolder(out, overwrite) if out else None
+    folder = ResultFolder(out, overwrite, source.paths) if out else None
     if folder:
         folder.reserve(["Predict.csv"])
-    columns = ("image", "slice", "frame", "class", "probability", *(f"p({c})" for c in network.classes))
+    columns = ("image", "slice", "frame", "predicted", "probability", *(f"p({c})" for c in network.classes))
     rows = [
         (p.plane.image, p.plane.z, p.plane.t, p.class_name, p.probability, *p.probabilities)
         for p in predict(network, source, batch=batch, progress=progress)
@@ -134,6 +134,14 @@ def skipped_note(source: Images) -> str:
     """What was passed over and why, as a sentence that follows another; empty if nothing was."""
     if not source.skipped:
         return ""
-    first = "; ".join(f"{path.name}: {why}" for path, why in source.skipped[:5])
-    more = f"; and {len(source.skipped) - 5} more" if len(source.skipped) > 5 else ""
-    return f" {len(source.skipped)} file(s) skipped ({first}{more})."
+    reasons: dict[Path, list[str]] = {}
+    for path, why in source.skipped:
+        reasons.setdefault(path, []).append(why)
+    planes = len(source.skipped) - len(reasons)
+    listed = [
+        f"{path.name}: {found[0]}" + (f" ({len(found)} planes)" if len(found) > 1 else "")
+        for path, found in reasons.items()
+    ]
+    first = "; ".join(listed[:5]) + (f"; and {len(listed) - 5} more" if len(listed) > 5 else "")
+    count = f"{len(source.skipped)} planes of " if planes else ""
+    return f" Skipped: {count}{len(reasons)} file(s) ({first})."

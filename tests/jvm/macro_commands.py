@@ -83,11 +83,31 @@ again = ij.run_macro(
 found["again"] = again
 ij.close_all()
 
+# the table of two commands: no figure of one in the rows of the other
+ij.run_macro(f'{opened} run("Clear Results"); run("Predict...", "{model}"); run("Grad-CAM...", "{model}");')
+table = from_results()
+found["mixed"] = {
+    c: [None if v != v else v for v in column]
+    for c, column in zip(table.columns, zip(*table.rows, strict=True), strict=True)
+}
+# an image left empty is the current one; several are named with ; between
+ij.close_all()
+ij.run_macro(f'{opened} run("Clear Results");')
+other = arguments.image.with_name("scan.dcm").as_posix()
+ij.run_macro(f'run("Predict...", "images=[] {model}");')
+ij.run_macro(f'run("Predict...", "images=[{arguments.image.as_posix()};{other}] {model}");')
+found["several"] = [row[0] for row in from_results().rows]
+ij.close_all()
+if arguments.gui:  # without options as well a macro gets the defaults, and no dialog
+    found["errors"]["no options"] = message(f'{opened} run("Predict...");')
+    found["errors"]["empty options"] = message('run("Predict...", "");')
+    ij.close_all()
+
 dicom = arguments.image.with_name("scan.dcm").as_posix()
-for keep in ("", " keep_metadata"):
-    target = (arguments.folder / f"dicom{keep.strip()}.tif").as_posix()
+for keep in ("", "keep_metadata=false", "result=heat-map", "keep_metadata"):
+    target = (arguments.folder / f"dicom {keep}.tif").as_posix()
     ij.run_macro(
-        f'open("{dicom}"); id = getImageID(); run("Grad-CAM...", "{model}{keep}");'
+        f'open("{dicom}"); id = getImageID(); run("Grad-CAM...", "{model} {keep}");'
         f' selectImage(id); saveAs("Tiff", "{target}");'
     )
     ij.close_all()

@@ -26,7 +26,11 @@ assert ij.run_macro(
 assert float(ij.run_macro('return d2s(getResult("probability", 0), 9);')) == 0.123456789
 back = tables.from_results()
 assert back.columns == (*table.columns, "extra"), back.columns
-assert back.rows[0] == ("画像 1", "brick", 0.123456789, 3.0, None, 0.0), back.rows[0]
+assert back.rows[0][:5] == ("画像 1", "brick", 0.123456789, 3.0, None), back.rows[0]
+# no figure is invented where a row has none
+assert math.isnan(back.rows[0][5]), back.rows[0]
+assert (back.rows[3][0], back.rows[3][1], back.rows[3][4]) == (None, None, None), back.rows[3]
+assert math.isnan(back.rows[3][3]), back.rows[3]
 assert math.isnan(back.rows[1][2])
 assert back.rows[1][3] == -0.5
 assert (back.rows[3][2], back.rows[3][5]) == (0.5, 1.0), back.rows[3]

@@ -32,6 +32,7 @@ from mikata.types import Image, Progress, Region, Result, Table
 # Contours of several classes on one image: Okabe and Ito's colours, which colour-blind readers
 # tell apart (https://jfly.uni-koeln.de/color/).
 _CLASS_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
+_MARKED, _HEAT = " with heat", " heat"  # ends of the names of what is made of an image
 _CONTOUR_COLOUR = "#00FFFF"
 
 
@@ -114,7 +115,7 @@ def explain_images(
     """
     source = Images.of(images, keep_metadata=keep_metadata)
     network = read_package(model)
-    folder = ResultFolder(out, overwrite) if out else None
+    folder = ResultFolder(out, overwrite, source.paths) if out else None
     names = _file_names(folder, source, style) if folder else {}
     explained, layer_name = _explain(network, source, _target(network, target), layer, batch, progress)
     skipped = skipped_note(source)
@@ -137,14 +138,14 @@ def explain_images(
         drawn = _overlay(network, image, planes, maps, maximum, style)
         made = {}
         if style.result != "overlay":
-            made[" heat"] = _heat_image(network, image, planes, maps, maximum, style)
+            made[_HEAT] = _heat_image(network, image, planes, maps, maximum, style)
         if style.result != "heat-map":
-            made[""] = image.replace(overlay=drawn)
+            made[_MARKED] = image.replace(overlay=drawn)
         if folder:
             files += [write_tiff(folder.path(f"{names[name]}{end}.tif"), one) for end, one in made.items()]
             continue
-        if isinstance(images, Image) and "" in made:
-            del made[""]
+        if isinstance(images, Image) and _MARKED in made:
+            del made[_MARKED]
             overlay = drawn  # the door has this image on show
         shown += made.values()
     progress.step("Draw heat maps", count, count)
@@ -250,9 +251,8 @@ def _overlay(
     drawn: list[Region] = []
     for one, heat in zip(planes, maps, strict=True):
         position = _position(image, one.plane)
-        shown = one.classes.index(one.predicted) if len(one.classes) > 1 else 0
         drawn += heat_overlay(
-            heat[shown],
+            heat[one.classes.index(_shown(one))],
             lut=style.lut,
             opacity_percent=style.opacity_percent,
             maximum=maximum,
@@ -270,10 +270,16 @@ def _overlay(
                 name_suffix="" if single else f" ({network.classes[index]})",
             )
     if style.colour_bar and maximum > 0:
-        drawn += colour_bar(
-            image.size("X"), image.size("Y"), lut=style.lut, maximum=maximum, label="Grad-CAM"
-        )
+        # only one class's heat is drawn, though `all` explains every one: say which
+        drawn_for = {network.classes[_shown(one)] for one in planes}
+        label = f"heat: {drawn_for.pop()}" if len(drawn_for) == 1 else "heat"
+        drawn += colour_bar(image.size("X"), image.size("Y"), lut=style.lut, maximum=maximum, label=label)
     return (*kept, *drawn)
+
+
+def _shown(one: _Explained) -> int:
+    """The class whose heat is drawn: of several, the predicted one."""
+    return one.predicted if len(one.classes) > 1 else one.classes[0]
 
 
 def _without_heat(overlay: tuple[Region, ...]) -> list[Region]:
@@ -356,6 +362,6 @@ def _message(network: Model, explained: dict[str, list[_Explained]], layer: str,
 def _file_names(folder: ResultFolder, source: Images, style: HeatStyle) -> dict[str, str]:
     """What each image's files are called; none of them may be there already."""
     names = {name: folder.unique(name) for name in source.names}
-    ends = {"both": ("", " heat"), "overlay": ("",), "heat-map": (" heat",)}[style.result]
+    ends = {"both": (_MARKED, _HEAT), "overlay": (_MARKED,), "heat-map": (_HEAT,)}[style.result]
     folder.reserve(["Grad-CAM.csv", *(f"{name}{end}.tif" for name in names.values() for end in ends)])
     return names

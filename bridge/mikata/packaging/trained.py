@@ -144,6 +144,8 @@ def formula_image(trained: Trained) -> NDArray[np.float32]:
     fill the middle four fifths of the values' range.
     """
     height, width = trained.size
+    if trained.fit == "resize":  # of another size and shape, so that scaling is tested too
+        height, width = height + height // 3, width + width // 5
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     planes = []
     for channel in range(trained.channels):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import mikata.architecture
 from mikata.errors import OutputError, PackageError
-from mikata.networks import to_input
+from mikata.networks import InputSpec, to_input
 from mikata.networks.package import DESCRIPTION_FILE, MIKATA_FORMAT, TRAINING_FILE
 from mikata.outputs import written_folder
 from mikata.packaging import pages, weights
@@ -86,8 +86,7 @@ def write(
         and then the README says so.
     test_image:
         (C, H, W) in the unit of the training images, made by formula (:func:`formula_image`) or of open
-        licence: **it becomes public with the package**, so never a patient's. With `fit` ``resize`` it
-        is scaled to the network's size.
+        licence: **it becomes public with the package**, so never a patient's.
     name:
         The model's name, in any script.
     description:
@@ -130,11 +129,17 @@ def write(
     target = folder if folder.is_symlink() else folder.resolve()  # so that "." has a name and a parent
     refuse_target(target, overwrite)
     classifier = weights.on_cpu(trained.classifier)
-    x = to_input(np.asarray(test_image, np.float32), trained, name="The package's test image")[None]
+    image, called = np.asarray(test_image, np.float32), "The package's test image"
+    x = to_input(image, trained, name=called)[None]
+    torchscript = weights.torchscript_bytes(classifier, x)
+    scales = classifier.size is not None
+    dynamic = (scales or trained.fit == "native") and weights.runs_at_other_sizes(torchscript, classifier, x)
+    if scales and dynamic:
+        # the image as it is, so that the package's own test shows whether a reader scales alike
+        whole = InputSpec(trained.channels, (1, 1), "native", trained.value_unit, trained.value_range)
+        x = to_input(image, whole, name=called)[None]
     with torch.inference_mode():
         output = classifier(x)
-    torchscript = weights.torchscript_bytes(classifier, x)
-    dynamic = weights.runs_at_other_sizes(torchscript, classifier, x)
     plane = x[0].numpy()
     if cover is not None and (cover.dtype != np.uint8 or cover.ndim != 3 or cover.shape[2] != 3):
         raise PackageError(f"A package's cover is a colour picture (H, W, 3) of uint8, not {cover.shape}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -286,6 +287,43 @@ def test_bad_files_are_said(hard_path: Path) -> None:
         regions.write(hard_path / "x.tif", [one])
     with pytest.raises(RegionError, match="one ROI"):
         regions.write(hard_path / "x.roi", [one, one])
+
+
+def test_a_zip_bomb_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions.files, "_LARGEST", 50_000_000)
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.roi", "b.roi"):
+            with archive.open(name, "w") as file:
+                for _ in range(30):
+                    file.write(b"Iout" + b"\0" * (1_000_000 - 4))
+    assert path.stat().st_size < 1_000_000
+    tracemalloc.start()
+    with pytest.raises(RegionError, match=r"bomb\.zip would unpack to 60 MB"):
+        regions.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    # an entry that says it is small is not unpacked further
+    data = bytearray(path.read_bytes())
+    central = data.rindex(b"PK\1\2")
+    for place in (central, data.index(b"PK\1\2")):
+        data[place + 24 : place + 28] = (1000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(RegionError, match=r"bomb\.zip"):
+        regions.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_tiff_is_not_read_for_its_overlay(tmp_path: Path) -> None:
+    some = (regions.oval(1, 2, 3, 4),)
+    image = images.from_array(np.zeros((9, 9), np.uint8), overlay=some)
+    path = images.write_tiff(tmp_path / "large.tif", image)
+    with path.open("r+b") as file:
+        file.truncate(200_000_000)  # a hole that takes no room on the disk
+    tracemalloc.start()
+    assert regions.read(path) == some
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_a_failed_write_keeps_the_old_file(hard_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,9 @@ _DAMAGE = (
     IndexError, TypeError, RuntimeError, NotImplementedError,
 )  # fmt: skip
 
+_LARGEST = 512_000_000
+"""Bytes of ROIs unpacked out of a zip; a picture of 10000 x 10000 pixels in a ROI fits."""
+
 _HEADER2 = 64
 """Length of the second header, after which name and properties follow (``ij.io.RoiEncoder``)."""
 
@@ -91,24 +94,31 @@ def from_roi(roi: roifile.ImagejRoi) -> Region:
 def read(path: Path | str) -> tuple[Region, ...]:
     """Read the ROIs of a ``.roi`` file, a ``.zip`` of them, or a TIFF file's overlay and selection.
 
-    A TIFF's selection comes last. Entries of a zip without a name of their own take their file's.
+    A TIFF's selection comes last; its pixels are not read. Entries of a zip without a name of their own
+    take their file's.
 
     Raises
     ------
     RegionError
-        If the file is missing, damaged or of another kind.
+        If the file is missing, damaged or of another kind, or a zip's ROIs are larger than 512 MB.
     """
     path = Path(path)
     try:
-        start = path.read_bytes()[:4] if path.is_file() else None
-        if start is None:
+        if not path.is_file():
             raise RegionError(f"{path} is not a file.")
+        with path.open("rb") as file:
+            start = file.read(4)
         if start == b"Iout":
             return (_named(from_bytes(path.read_bytes()), path.name),)
         if start[:2] == b"PK":
             with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.lower().endswith(".roi")]
-                return tuple(_named(from_bytes(archive.read(name)), name) for name in names)
+                entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".roi")]
+                size = sum(entry.file_size for entry in entries)
+                if size > _LARGEST:
+                    raise RegionError(
+                        f"{path} would unpack to {size / 1e6:.0f} MB of ROIs; up to {_LARGEST / 1e6:.0f} MB are read."
+                    )
+                return tuple(_named(from_bytes(_unpacked(archive, e)), e.filename) for e in entries)
         if start[:2] in (b"II", b"MM"):
             with tifffile.TiffFile(path) as tif:
                 extra = tif.imagej_metadata or {}
@@ -148,6 +158,12 @@ def write(path: Path | str, regions: Sequence[Region]) -> Path:
                 for name, region in zip(_entries(regions), regions, strict=True):
                     archive.writestr(name, region.data)
     return path
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """An entry's bytes; no more of them are unpacked than the zip says there are."""
+    with archive.open(entry) as file:
+        return file.read(entry.file_size) + file.read(1)  # at the end its checksum is compared
 
 
 def _decoded(data: bytes) -> roifile.ImagejRoi:

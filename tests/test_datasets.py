@@ -391,7 +391,9 @@ def test_one_id_for_everyone_is_explained(tmp_path: Path) -> None:
     for kind, label in enumerate("ab"):
         for i in range(4):
             _scan(tmp_path / label / f"{i}.dcm", "ANONYMOUS", 100 * kind + i)
-    with pytest.raises(DataError, match="of one patient by their DICOM headers.*CSV with the column patient"):
+    with pytest.raises(
+        DataError, match=r"of one patient by their DICOM headers.*CSV with the column patient"
+    ):
         datasets.read(tmp_path)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from skimage import data
 
+from labelled import write_folders
 from mikata import images
 from packages import write_package
 
@@ -83,6 +84,11 @@ def test_fiji(shared: Path, hard_path: Path, route: str) -> None:
     fiji = hard_path / "Fiji.app"
     shutil.copytree(shared / "Fiji.app", fiji)
     run("fiji", fiji, route, status=5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_java_outlives_a_training(tmp_path: Path) -> None:
+    assert "Java goes on" in run("after_training", write_folders(tmp_path / "data"))
 
 
 def test_files(tmp_path: Path) -> None:

@@ -274,7 +274,13 @@ class Command:
         """ImageJ's options string as given values (still to be checked by `values`)."""
         given: dict[str, Any] = {}
         for key, value in parse_options(options):
-            parameter = self.parameter(key)
+            try:
+                parameter = self.parameter(key)
+            except ParameterError as error:
+                if value is not None or not given:
+                    raise
+                # a word by itself after a value: most often the rest of a path with spaces
+                raise ParameterError(f"{error} A value with spaces needs brackets: key=[a value].") from None
             if key in given:
                 raise ParameterError(f"{self.plain_title}: the key '{key}' is there twice.")
             if value is None and parameter.kind != "flag":

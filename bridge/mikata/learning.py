@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from mikata import datasets, evaluation, packaging, report
 from mikata.errors import OutputError
 from mikata.evaluation import Report
-from mikata.outputs import probe, write_text
+from mikata.outputs import probe, write_csv, write_text
 from mikata.packaging import CheckReport
 from mikata.training import recipe as recipes
 from mikata.training.run import CHECKPOINTS, Run, train
@@ -28,8 +29,8 @@ class Learnt:
     ----------
     run, scores:
         The training, and what its test found.
-    package, archive, page:
-        The package's folder, the same as a zip for deepImageJ, and the report.
+    package, archive, page, test_images:
+        The package's folder, the same as a zip for deepImageJ, the report, and what was said of each test image.
     checked:
         Whether each kind of the package's weights gives its test output.
     """
@@ -39,6 +40,7 @@ class Learnt:
     package: Path
     archive: Path
     page: Path
+    test_images: Path
     checked: CheckReport
 
     @property
@@ -55,7 +57,8 @@ class Learnt:
         text = f"{self.package.name}: test accuracy {_share(accuracy.value)} ({interval_words(self.scores)})."
         if run.stopped_by == "interrupted":
             text += f" The training was stopped in epoch {len(run.history) + 1}; "
-            text += f"the package holds the weights of epoch {run.best_epoch}."
+            text += f"the package holds the weights of epoch {run.best_epoch}, and the folder "
+            text += f"{run.checkpoint.parent.name} beside it the last ones."
         if run.dataset.skipped:
             text += f" {len(run.dataset.skipped)} file(s) could not be used."
         if self.scores.skipped:
@@ -71,11 +74,25 @@ class Learnt:
     @property
     def table(self) -> Table:
         """Every score with its interval."""
-        columns = ("figure", "value", "low", "high", "level", "interval", "n", "unit")
+        columns = ("figure", "value", "low", "high", "level", "interval", "n", "independent")
         rows = [
-            (f.name, f.value, f.low, f.high, f.level, f.method, f.n, f.unit) for f in self.scores.figures()
+            (f.name, *map(_defined, (f.value, f.low, f.high)), f.level, f.method, f.n, f.unit)
+            for f in self.scores.figures()
         ]
         return Table(f"Test of {self.package.name}", columns, tuple(rows), append=False)
+
+    @property
+    def predictions(self) -> Table:
+        """What the network says of each test image; patients as they are called in all results."""
+        classes = self.run.classes
+        rows = [
+            (entry.file.name, entry.patient, entry.label, predicted, *map(float, probabilities))
+            for entry, predicted, probabilities in zip(
+                self.scores.entries, self.scores.predicted, self.scores.probabilities, strict=True
+            )
+        ]
+        columns = ("file", "patient", "label", "predicted", *(f"p({c})" for c in classes))
+        return Table("Test images", columns, tuple(rows))
 
     @property
     def curves(self) -> Plot:
@@ -133,8 +150,10 @@ def train_package(
     """
     packaging.refuse_target(out, overwrite)
     packaging.refuse_words(name=name, licence=licence)
-    archive, page = out.with_name(f"{out.name}.zip"), out.with_name(f"{out.name} report.html")
-    for path in (archive, page):
+    archive, page, predictions = (
+        out.with_name(out.name + end) for end in (".zip", " report.html", " test images.csv")
+    )
+    for path in (archive, page, predictions):
         if path.exists() and not overwrite:
             raise OutputError(
                 f"{path} is already there. Choose another name for the package, or let Train overwrite it."
@@ -162,8 +181,10 @@ def train_package(
     )
     packaging.zip_package(out, archive, overwrite=overwrite)
     progress.show("Check the package")
-    learnt = Learnt(run, scores, out, archive, page, packaging.check(out))
-    write_text(page, report.page(f"Training of {name}", learnt.summary, sections(learnt)))
+    learnt = Learnt(run, scores, out, archive, page, predictions, packaging.check(out))
+    versions = ("Versions", report.pairs(report.versions()))
+    write_text(page, report.page(f"Training of {name}", learnt.summary, [*sections(learnt), versions]))
+    write_csv(predictions, learnt.predictions)
     if run.stopped_by != "interrupted":
         for file in CHECKPOINTS:
             (checkpoints / file).unlink(missing_ok=True)
@@ -195,10 +216,8 @@ def _checkpoint_folder(folder: Path, overwrite: bool) -> Path:
 def sections(learnt: Learnt) -> list[tuple[str, str]]:
     """The parts of a training's report, for pages that hold more than that."""
     run, scores = learnt.run, learnt.scores
-    counts = [
-        (part, *(sum(e.label == label for e in run.parts[part]) for label in run.classes))
-        for part in ("training", "selection", "test")
-    ]
+    counts = [(part, *(_count(run, part, label) for label in run.classes)) for part in datasets.PARTS]
+    given = ", given in the table" if any(entry.split for entry in run.dataset.entries) else ""
     notes = "".join(report.paragraph(note) for note in scores.notes)
     return [
         (
@@ -233,7 +252,7 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
         (
             "Data",
             report.paragraph(
-                f"The split is {run.grouping}. The test images were used once, after the training."
+                f"The split is {run.grouping}{given}. The test images were used once, after the training."
             )
             + report.table(Table("", ("part", *run.classes), tuple(counts)))
             + report.pairs(
@@ -249,6 +268,17 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
         ),
         ("The package", _package(learnt)),
     ]
+
+
+def _count(run: Run, part: str, label: str) -> str:
+    entries = [entry for entry in run.parts[part] if entry.label == label]
+    if not run.dataset.has_patients:
+        return f"{len(entries)} images"
+    return f"{len(entries)} images of {len({entry.patient for entry in entries})} patients"
+
+
+def _defined(value: float) -> float | str:
+    return value if math.isfinite(value) else "not defined"
 
 
 def _normalisation(run: Run) -> str:

@@ -108,13 +108,14 @@ def predict_images(
     images: Any,
     model: Path,
     *,
+    subfolders: bool = False,
     out: Path | None = None,
     batch: int = 16,
     overwrite: bool = False,
     progress: Progress,
 ) -> Result:
     """Class and probabilities of all images in a table; the work of the Predict command."""
-    source = Images.of(images)
+    source = Images.of(images, recursive=subfolders)
     network = read_package(model)
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     if folder:

@@ -22,6 +22,8 @@ open(image);
 id = getImageID();
 name = File.getNameWithoutExtension(image);
 
+first = nResults;  // the table may hold rows of earlier runs
+
 // The overlay comes onto the image, the heat as an image of its own, the figures into Results.
 run("Grad-CAM...", "model=[" + model + "] target=all opacity_percent=70");
 
@@ -30,6 +32,6 @@ saveAs("Tiff", folder + name + " heat.tif");
 selectImage(id);
 saveAs("Tiff", folder + name + " with heat.tif");
 
-for (row = 0; row < nResults; row++)
+for (row = first; row < nResults; row++)
     print(getResultString("class", row) + ": probability " + getResult("probability", row) +
         ", most heat at x " + getResult("peak_x_px", row) + ", y " + getResult("peak_y_px", row));

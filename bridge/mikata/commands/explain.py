@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
-from mikata.types import Progress, Result
+from mikata.types import SILENT, Progress, Result
 
 
 @command("Grad-CAM...", "Explain")
@@ -19,11 +19,12 @@ def grad_cam(
     contour_percent: Annotated[float, Range(0, 100)] = 50.0,
     scale_maximum: Annotated[float, Range(0, float("inf"))] = 0.0,
     hide_colour_bar: bool = False,
+    subfolders: bool = False,
     out: OutputPath = None,
     batch: Annotated[int, Range(1, 4096)] = 16,
     overwrite: bool = False,
     keep_metadata: bool = False,
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> Result:
     """Heat map of the places that speak for a class, as overlay, 32-bit image, ROIs and table.
 
@@ -49,8 +50,11 @@ def grad_cam(
         Heat at the top of the colour scale, the same for all images; 0 takes the largest heat found.
     hide_colour_bar
         Leave the colour bar out of the overlay.
+    subfolders : Search folders in folders
+        Take the images of folders inside a folder too.
     out : Save to folder
-        Folder for the results (TIFF with overlay, TIFF of heat, table); when left empty, ImageJ shows them.
+        Folder for the results (TIFF with overlay, TIFF of heat, table); when left empty, ImageJ shows them, and
+        the command line makes a folder.
     batch : Batch size
         How many planes go through the network at once; less needs less memory.
     overwrite : Overwrite existing files
@@ -67,6 +71,7 @@ def grad_cam(
         target=target,
         layer=layer,
         style=style,
+        subfolders=subfolders,
         out=out,
         batch=batch,
         overwrite=overwrite,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from mikata.command import InputPath, Range, command
 from mikata.command import OutputPath as Out
-from mikata.types import Progress, Result
+from mikata.types import SILENT, Progress, Result
 
 
 @command("Train...", "Learn")
@@ -23,7 +23,7 @@ def train(
     authors: str = "",
     licence: str = "",
     overwrite: bool = False,
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> Result:
     """A classifier from a folder of class folders or a CSV, tested on patients it has not seen, as a package.
 
@@ -32,7 +32,7 @@ def train(
     data : Data (folder or CSV)
         A folder with one folder of images for each class, or a CSV with the columns file, label, patient.
     out : Package folder
-        Folder for the BioImage.IO package; its zip for deepImageJ and the report are put beside it.
+        Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images are put beside it.
     recipe
         TOML file of the training, or the name of one that comes with Mikata (default, texture).
     network
@@ -78,6 +78,6 @@ def train(
         learnt.message,
         tables=(learnt.table,),
         plots=(learnt.curves,),
-        files=(learnt.package, learnt.archive, learnt.page),
+        files=(learnt.package, learnt.archive, learnt.page, learnt.test_images),
         stopped=learnt.run.stopped_by == "interrupted",
     )

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
-from mikata.types import Progress, Result
+from mikata.types import SILENT, Progress, Result
 
 
 @command("Predict...", "Predict")
@@ -11,10 +11,11 @@ def predict(
     images: Images,
     *,
     model: InputPath,
+    subfolders: bool = False,
     out: OutputPath = None,
     batch: Annotated[int, Range(1, 4096)] = 16,
     overwrite: bool = False,
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> Result:
     """Class and probabilities of every plane of the images, by a trained classifier.
 
@@ -24,8 +25,10 @@ def predict(
         A file, a folder, or several with ; between; in ImageJ, when left empty, the current image or stack.
     model : Model (folder or .zip)
         Folder or .zip of a BioImage.IO package that Mikata has trained.
+    subfolders : Search folders in folders
+        Take the images of folders inside a folder too.
     out : Save to folder
-        Folder for Predict.csv; when left empty, ImageJ shows the table instead.
+        Folder for Predict.csv; when left empty, ImageJ shows the table, and the command line makes a folder.
     batch : Batch size
         How many planes go through the network at once; less needs less memory.
     overwrite : Overwrite existing files
@@ -33,4 +36,6 @@ def predict(
     """
     from mikata.prediction import predict_images
 
-    return predict_images(images, model, out=out, batch=batch, overwrite=overwrite, progress=progress)
+    return predict_images(
+        images, model, subfolders=subfolders, out=out, batch=batch, overwrite=overwrite, progress=progress
+    )

@@ -47,7 +47,7 @@ class Score:
             "level": self.interval.level,
             "method": self.interval.method,
             "n": self.n,
-            "unit": self.unit,
+            "independent": self.unit,
         }
 
 
@@ -149,7 +149,7 @@ class Report:
         return tuple(self.classes[i] for i in self.probabilities.argmax(1))
 
     def figures(self) -> tuple[Figure, ...]:
-        """All scores that are defined, in the order accuracy, balanced accuracy, classes."""
+        """All scores in the order accuracy, balanced accuracy, classes; NaN where one is not defined."""
         named = [("Accuracy", self.accuracy), ("Balanced accuracy", self.balanced_accuracy)]
         for scores in self.per_class:
             named += [
@@ -170,7 +170,6 @@ class Report:
                 s.unit,
             )
             for name, s in named
-            if math.isfinite(s.value)
         )
 
     def record(self) -> dict[str, Any]:
@@ -180,7 +179,7 @@ class Report:
             "protocol": self.protocol,
             "n": self.n,
             "n_patients": self.n_patients,
-            "unit": self.unit,
+            "independent": self.unit,
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
             "accuracy": self.accuracy.record(),

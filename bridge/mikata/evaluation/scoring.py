@@ -195,8 +195,14 @@ def _without_spread(value: float, patients: int) -> Interval:
 
 
 def _protocol(n: int, n_patients: int | None, origin: str, references: dict[str, int]) -> str:
-    whom = f"of {n_patients} patients" if n_patients is not None else "(patients not known)"
+    whom = (
+        f"of {n_patients} patient{'s' * (n_patients != 1)}"
+        if n_patients is not None
+        else "(patients not known)"
+    )
     rests = ", ".join(f"{name} ({count})" for name, count in references.items())
+    if set(references) == {NOT_STATED}:
+        rests = "not stated (no column 'reference')"
     return f"Measured on {n} images {whom}{f': {origin}' if origin else ''}. The truth rests on: {rests}."
 
 
@@ -214,7 +220,9 @@ def _notes(
             "are of one patient."
         )
     if clustered and n_patients is not None and n_patients < _FEW_PATIENTS:
-        notes.append(f"Only {n_patients} patients: intervals from resampling so few are too short.")
+        notes.append(
+            f"Only {n_patients} patient{'s' * (n_patients != 1)}: intervals from resampling so few are too short."
+        )
     absent = [name for name, row in zip(classes, confusion, strict=True) if not row.sum()]
     if absent:
         notes.append(f"No image of {', '.join(absent)}: recall and balanced accuracy are not defined.")

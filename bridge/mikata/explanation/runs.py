@@ -83,6 +83,7 @@ def explain_images(
     target: str = "predicted",
     layer: str = "",
     style: HeatStyle = HeatStyle(),
+    subfolders: bool = False,
     out: Path | None = None,
     batch: int = 16,
     overwrite: bool = False,
@@ -101,6 +102,8 @@ def explain_images(
         ``predicted``, ``all`` or a class's name.
     layer:
         Dotted name of a layer, or empty for the one found by itself.
+    subfolders:
+        Whether folders inside a folder are searched too.
     out:
         Folder for the results, or None to return them as images and overlays.
     keep_metadata:
@@ -113,7 +116,7 @@ def explain_images(
     PackageError, ImageError, OutputError
         As the package, images and folder make it.
     """
-    source = Images.of(images, keep_metadata=keep_metadata)
+    source = Images.of(images, keep_metadata=keep_metadata, recursive=subfolders)
     network = read_package(model)
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     names = _file_names(folder, source, style) if folder else {}

@@ -74,14 +74,22 @@ class ImageJ:
                 # A macro that leaves batch mode on ends it by ending; ImageJ does so for macros that
                 # are started from its menus, but not for text that a program runs.
                 java.jclass("ij.macro.Interpreter").batchMode = False
-        error, self.python_error = self.python_error, None
+        error = self._python_error()
         if isinstance(error, KeyboardInterrupt):
             raise error
         if error is not None:
-            raise MacroError(str(error) or type(error).__name__) from error
+            said = f" (ImageJ had said before: {' | '.join(problems)})" if problems else ""
+            raise MacroError((str(error) or type(error).__name__) + said) from error
         if problems:
-            raise MacroError("The macro stopped: " + " | ".join(problems))
+            text = "The macro stopped: " + " | ".join(problems)
+            if "HeadlessException" in text:
+                text += ". This needs ImageJ's windows: mikata macro --gui, or start(headless=False)."
+            raise MacroError(text)
         return returned
+
+    def _python_error(self) -> BaseException | None:
+        error, self.python_error = self.python_error, None
+        return error
 
     def run_macro_file(self, path: Path | str, arg: str = "") -> str:
         """Run a macro file (UTF-8, or CP932 as old Japanese Windows editors write it).

@@ -131,10 +131,15 @@ def check_values(values: NDArray[Any], spec: TakesImages, *, name: str, unit: st
         If so, or if the unit is another, a value is NaN or infinite, or all values are the same.
     """
     if unit is not None and _plain_unit(unit) != _plain_unit(spec.value_unit):
+        if _plain_unit(unit) == "grey":
+            remedy = (
+                "Open the original DICOM file, which brings its unit along, or calibrate this image with Analyze > "
+                "Calibrate... in ImageJ."
+            )
+        else:
+            remedy = "It is another kind of image: give this network images like those it was trained on."
         raise ImageError(
-            f"{name}: its values are in {unit or 'grey'}, but the network was trained on {spec.value_unit}. "
-            "Open the original image (DICOM and NIfTI bring their unit along), or calibrate this one with "
-            "Analyze > Calibrate... in ImageJ."
+            f"{name}: its values are in {unit or 'grey'}, but the network was trained on {spec.value_unit}. {remedy}"
         )
     finite = np.isfinite(values)
     if not finite.all():

@@ -21,6 +21,8 @@ from mikata.training.recipe import Recipe, Stage
 from mikata.types import Progress
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
     from mikata.training.loop import Loop
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -89,12 +91,16 @@ def fit(
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
             )
+            _leave_javas_signals(trainer)
             whole = WholeBatches(choosing, stage.batch, workers=stage.workers)
             try:
                 trainer.fit(loop, batches, whole)
             except (Stopped, KeyboardInterrupt, SystemExit) as error:  # the last: lightning for the second
                 if not loop.history:
                     raise Cancelled("Stopped before the first epoch had ended: nothing is kept.") from error
+                progress.show(
+                    "Stopped: what was learnt is tested and packaged, Ctrl-C again breaks that off too"
+                )
                 return loop, "interrupted"
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
@@ -110,6 +116,18 @@ def fit(
                 ) from error
             early = len(loop.history) < stage.epochs
             return loop, "early stopping" if early else "finished"
+
+
+def _leave_javas_signals(trainer: Trainer) -> None:
+    """Let lightning put back, in the end, only the signal handlers that it changes.
+
+    It notes all of Python's and puts them all back. Where Java runs in the process (ImageJ), the handler of
+    SIGSEGV is Java's, of which Python knows nothing: "putting back" the default takes it away, and the next null
+    reference inside Java, an everyday thing there, ends the process.
+    """
+    changed = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    connector = trainer._signal_connector
+    connector._get_current_signal_handlers = lambda: {s: signal.getsignal(s) for s in changed}  # type: ignore[method-assign]
 
 
 def _class_weights(labels: Tensor, classes: int, balance: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""`Image`, `Region`, `Table` and `Plot` to ImageJ's own objects, and back: exact, one copy a plane.
+"""`Image` and `Region` to ImageJ's own objects, and back: exact, one copy a plane.
 
 Stack order in ImageJ is channel fastest, then slice, then frame, which is the order of an `Image`'s
 axes (TZCYX), so planes are taken as they lie.
@@ -12,14 +12,18 @@ import jpype
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.errors import ImageError, RegionError
+from mikata.errors import ImageError
 from mikata.imagej import pixels
 from mikata.imagej.forgetting import forget_patient as forget_patient
 from mikata.imagej.forgetting import slice_labels
 from mikata.imagej.java import jclass
+from mikata.imagej.rois import from_overlay as from_overlay
+from mikata.imagej.rois import from_roi as from_roi
+from mikata.imagej.rois import to_overlay as to_overlay
+from mikata.imagej.rois import to_roi as to_roi
 from mikata.images import dicom_text
 from mikata.images.lengths import converted, unit_name
-from mikata.types import AXES, Image, Region, ValueCalibration
+from mikata.types import AXES, Image, ValueCalibration
 
 _MODES = {"composite": 1, "color": 2, "grayscale": 3}  # ij.CompositeImage.COMPOSITE, COLOR, GRAYSCALE
 _GREY = np.arange(256, dtype=np.uint8)[None].repeat(3, axis=0)
@@ -137,66 +141,6 @@ def from_imageplus(imp: Any, *, keep_metadata: bool = False) -> Image:
         return dicom_text.meant(image, header, frames=labels)
     bits = _white_is_zero_bits(imp)
     return dicom_text.turned(image, bits) if bits and dicom_text.looks_inverted(image) else image
-
-
-def to_roi(region: Region) -> Any:
-    """ImageJ's Roi of a region.
-
-    Raises
-    ------
-    RegionError
-        If ImageJ does not read its bytes.
-    """
-    data = pixels.to_java_array(np.frombuffer(region.data, np.uint8))
-    try:
-        roi = jclass("ij.io.RoiDecoder").openFromByteArray(data)
-    except jpype.JException as error:
-        raise RegionError(f"ImageJ cannot read the region '{region.name}': {error}.") from error
-    if roi is None:
-        raise RegionError(f"ImageJ cannot read the region '{region.name}': its bytes are no ROI.")
-    if region.name:
-        roi.setName(region.name)
-    return roi
-
-
-def from_roi(roi: Any) -> Region:
-    """A region of ImageJ's Roi."""
-    encoded = jclass("ij.io.RoiEncoder").saveAsByteArray(roi)
-    if encoded is None:
-        raise RegionError(f"ImageJ cannot write down a region of the kind {roi.getTypeAsString()}.")
-    data = np.empty(len(encoded), np.uint8)
-    pixels.copy_from_java(encoded, data)
-    name = roi.getName()
-    return Region(data.tobytes(), "" if name is None else str(name))
-
-
-def to_overlay(regions: tuple[Region, ...]) -> Any:
-    """ImageJ's Overlay of regions, in their order; whether and how it is labelled, by the first."""
-    overlay = jclass("ij.gui.Overlay")()
-    for number, region in enumerate(regions):
-        roi = to_roi(region)
-        if number == 0:  # ImageJ's own files keep the labels' look in the first ROI
-            look = roi.getPrototypeOverlay()
-            overlay.drawLabels(look.getDrawLabels())
-            overlay.drawNames(look.getDrawNames())
-            overlay.drawBackgrounds(look.getDrawBackgrounds())
-            overlay.setLabelColor(look.getLabelColor())
-            overlay.setLabelFont(look.getLabelFont(), look.scalableLabels())
-        overlay.add(roi)
-    return overlay
-
-
-def from_overlay(overlay: Any) -> tuple[Region, ...]:
-    """Regions of ImageJ's Overlay, in their order; each keeps how the overlay is labelled."""
-    regions = []
-    for roi in overlay.toArray():
-        before = roi.getPrototypeOverlay()
-        roi.setPrototypeOverlay(overlay)
-        try:
-            regions.append(from_roi(roi))
-        finally:
-            roi.setPrototypeOverlay(before)
-    return tuple(regions)
 
 
 def _array(imp: Any) -> tuple[NDArray[Any], str]:

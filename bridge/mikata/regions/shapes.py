@@ -40,7 +40,8 @@ def rectangle(x: float, y: float, width: float, height: float, *, corner: int = 
     position : int or (int, int, int)
         Slice of a stack, or (channel, slice, frame) of a hyperstack, from 1; 0 stands for all.
     group : int
-        0 to 255. ImageJ draws a group's ROIs in the group's own colour, whatever `stroke_color` is.
+        0 to 255. From a file ImageJ draws a group's ROIs in the group's own colour, whatever `stroke_color`
+        is.
     properties : dict of str to str
         Words that ImageJ keeps with the region.
 

@@ -38,7 +38,14 @@ def stack() -> images.Image:
 
 def test_predict_gives_one_row_a_plane(package: Path) -> None:
     table = mikata.predict([photo(), stack()], model=package).tables[0]
-    assert table.columns == ("image", "slice", "frame", "class", "probability", *(f"p({c})" for c in CLASSES))
+    assert table.columns == (
+        "image",
+        "slice",
+        "frame",
+        "predicted",
+        "probability",
+        *(f"p({c})" for c in CLASSES),
+    )
     assert [row[:3] for row in table.rows] == [
         ("photo 0", 1, 1), ("stack", 1, 1), ("stack", 2, 1), ("stack", 1, 2), ("stack", 2, 2),
     ]  # fmt: skip
@@ -89,7 +96,7 @@ def test_one_scale_over_all_images(package: Path, hard_path: Path) -> None:
         assert float(row["heat_maximum"]) == pytest.approx(float(heat.array.max()))
         y, x = np.unravel_index(heat.array.argmax(), heat.array.shape)
         assert (row["peak_x_px"], row["peak_y_px"]) == (str(x), str(y))
-        marked = images.read(out / file.name)
+        marked = images.read(out / f"{file.stem} with heat.tif")
         np.testing.assert_array_equal(marked.array, images.read(file).array)
         contour = next(r for r in marked.overlay if r.name == "heat >= 50 % of maximum")
         inside = regions.mask(contour, heat.array.shape)
@@ -124,7 +131,7 @@ def test_what_does_not_suit_is_skipped_and_listed(package: Path, hard_path: Path
     images.write_tiff(hard_path / "stack.tif", images.from_array(planes, "ZYX"))
     result = mikata.predict(hard_path, model=package)
     assert [(r[0], r[1]) for r in result.tables[0].rows] == [("good", 1), ("stack", 2)]
-    assert "3 file(s) skipped" in result.message
+    assert "Skipped: 3 file(s) (broken.tif: " in result.message
     assert "broken.tif" in result.message
     heat = next(i for i in mikata.grad_cam(hard_path, model=package).images if i.title == "stack heat")
     assert not heat.array[0].any()
@@ -167,6 +174,51 @@ def test_results_that_are_there_stay(package: Path, tmp_path: Path) -> None:
     assert (tmp_path / "Predict.csv").read_bytes() == before
     mikata.predict(photo(left=100), model=package, out=tmp_path, overwrite=True)
     assert (tmp_path / "Predict.csv").read_bytes() != before
+
+
+def test_planes_of_one_file_are_one_file(package: Path, hard_path: Path) -> None:
+    planes = np.zeros((5, 70, 70), np.uint8)
+    planes[0] = PHOTO[:70, :70]
+    images.write_tiff(hard_path / "stack.tif", images.from_array(planes, "ZYX"))
+    message = mikata.predict(hard_path, model=package).message
+    assert "Skipped: 4 planes of 1 file(s) (stack.tif: " in message
+    assert message.count("constant") == 1
+
+
+def test_an_image_that_was_given_is_never_written_over(package: Path, hard_path: Path) -> None:
+    given = images.write_tiff(hard_path / "a.tif", photo())
+    mikata.grad_cam(given, model=package, out=hard_path)
+    assert {p.name for p in hard_path.iterdir()} == {"a.tif", "a with heat.tif", "a heat.tif", "Grad-CAM.csv"}
+    marked = hard_path / "a heat.tif"  # what a second run over the folder would write over
+    given.rename(hard_path / "b.tif")
+    images.write_tiff(hard_path / "a.tif", photo())
+    before = marked.read_bytes()
+    with pytest.raises(OutputError, match=r"a heat\.tif is one of the images"):
+        mikata.grad_cam([hard_path / "a.tif", marked], model=package, out=hard_path, overwrite=True)
+    assert marked.read_bytes() == before
+
+
+def test_subfolders_on_request(package: Path, hard_path: Path) -> None:
+    for name in ("x/a.tif", "y/b.tif"):
+        (hard_path / name).parent.mkdir()
+        images.write_tiff(hard_path / name, photo())
+    rows = mikata.predict(hard_path, model=package, subfolders=True).tables[0].rows
+    assert [r[0] for r in rows] == ["a", "b"]
+    with pytest.raises(ImageError, match="in its folders"):
+        mikata.predict(hard_path, model=package)
+
+
+def test_progress_goes_plane_by_plane(package: Path) -> None:
+    told = []
+
+    class Listening(mikata.Progress):
+        def show(self, message: str, done: int = 0, total: int = 0) -> None:
+            told.append((message, done, total))
+
+    stack = images.from_array(np.stack([PHOTO[i : i + 70, :70] for i in range(30)]), "ZYX", title="stack")
+    mikata.grad_cam(stack, model=package, batch=4, progress=Listening())
+    for message in ("Grad-CAM", "Draw heat maps"):
+        assert [done for words, done, total in told if words == message and total == 30] == list(range(31))
 
 
 def test_a_colour_network_takes_grey_and_colour(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -46,7 +47,13 @@ def test_a_package_its_zip_and_a_report(hard_path: Path, quick: Path) -> None:
     before = set(hard_path.iterdir())
     result = train(data, hard_path / "model", quick, licence="CC0-1.0", authors="山田 太郎; B")
     made = {path.name for path in set(hard_path.iterdir()) - before}
-    assert made == {"model", "model.zip", "model report.html"}
+    assert made == {"model", "model.zip", "model report.html", "model test images.csv"}
+    rows = list(csv.DictReader((hard_path / "model test images.csv").read_text("utf-8-sig").splitlines()))
+    assert len(rows) == 4
+    assert {row["label"] for row in rows} == {"肺炎", "正常"}
+    right = sum(row["label"] == row["predicted"] for row in rows)
+    assert f"test accuracy {100 * right / 4:.1f} %" in result.message
+    assert all(float(row["p(肺炎)"]) + float(row["p(正常)"]) == pytest.approx(1, abs=1e-5) for row in rows)
     assert {path.name for path in result.files} == made
     assert "test accuracy" in result.message
     assert "Wilson, n = 4 images" in result.message

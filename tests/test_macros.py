@@ -213,7 +213,7 @@ def test_from_the_command_line_the_same(
     assert done.returncode == 0, done.stderr
     reference = images.read(headless[1] / "heat.tif")
     np.testing.assert_array_equal(images.read(folder / f"{image.stem} heat.tif").array, reference.array)
-    marked = images.read(folder / f"{image.stem}.tif")
+    marked = images.read(folder / f"{image.stem} with heat.tif")
     wanted = images.read(headless[1] / "overlay.tif")
     assert list(map(essence, marked.overlay)) == list(map(essence, wanted.overlay))
 

@@ -75,7 +75,9 @@ class Images:
         origin = str(source) if isinstance(source, (str, Path)) else ""
         if not found:
             where = f"The folder {origin} holds" if origin else "There are"
-            raise ImageError(f"{where} no images (TIFF, PNG, JPEG, DICOM, NIfTI, .npy).")
+            deeper = not recursive and any(_holds_folders(member) for member in members)
+            hint = " There may be some in its folders: ask for subfolders, or name them." if deeper else ""
+            raise ImageError(f"{where} no images (TIFF, PNG, JPEG, DICOM, NIfTI, .npy).{hint}")
         return cls(_uniquely_named(found), keep_metadata=keep_metadata, origin=origin)
 
     def __len__(self) -> int:
@@ -145,6 +147,12 @@ def _items_of(member: Any, recursive: bool) -> Iterator[_Item]:
         raise ImageError(
             f"An image is a path, a folder, an Image or a NumPy array, not {type(member).__name__}."
         )
+
+
+def _holds_folders(member: Any) -> bool:
+    return isinstance(member, (str, Path)) and any(
+        item.is_dir() and not item.name.startswith(".") for item in Path(member).iterdir()
+    )
 
 
 def _files(folder: Path, recursive: bool) -> list[Path]:

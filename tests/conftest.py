@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A home of their own for all Java programs: dialogs remember their values in ImageJ's preferences there."""
+    home = tempfile.mkdtemp(prefix="mikata-java-home-")
+    os.environ["JAVA_TOOL_OPTIONS"] = f"-Duser.home={home}"
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
 
 
 def shared_folder() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 from skimage import data
 
 from mikata import images
-from mikata.imagej import java
 from packages import write_package
 
 PROGRAM = Path(__file__).parent / "jvm" / "dialog.py"
@@ -25,15 +23,9 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     image = hard_path / "れんが.tif"
     images.write_tiff(image, images.from_array(data.brick()[:128, :128], "YX"))
     words = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24"]
-    # a home of its own: dialogs remember their values there
-    jars = hard_path / "jars"
-    jars.mkdir()
-    for jar in java.jars():
-        shutil.copy(jar, jars)
-    env = os.environ | {"HOME": str(hard_path), "MIKATA_JARS": str(jars)}
     done = subprocess.run(
         [*words, sys.executable, str(PROGRAM), str(package), str(image)],
-        capture_output=True, text=True, encoding="utf-8", env=env, check=False, timeout=180,
+        capture_output=True, text=True, encoding="utf-8", check=False, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))

@@ -115,7 +115,7 @@ def test_results_come_back_into_imagej(
     found, folder = headless
     rows, size = found["returned"].split()
     assert int(rows) == 3
-    heat = images.read(folder / "heat.tif")
+    heat = images.read(folder / "heat.tif", keep_metadata=True)
     assert (heat.axes, heat.array.shape, heat.array.dtype.name) == ("CYX", (3, 200, 260), "float32")
     assert (heat.pixel_size[:2], heat.unit) == ((0.5, 0.5), "mm")
     assert heat.slice_labels == ("brick", "grass (wet)", "砂利")
@@ -145,9 +145,10 @@ def test_the_patients_name_stays_inside(headless: tuple[dict[str, Any], Path]) -
 def test_one_table_of_two_commands_invents_no_figures(headless: tuple[dict[str, Any], Path]) -> None:
     table = headless[0]["mixed"]
     assert table["probability"][0] == table["probability"][1] > 0
-    for column in ("heat_mean", "heat_maximum", "peak_x_px", "layer", "predicted"):
+    for column in ("heat_mean", "heat_maximum", "peak_x_px", "layer", "class"):
         assert table[column][0] is None, column
         assert table[column][1] is not None, column
+    assert table["predicted"][0] == table["predicted"][1]
     assert table["p(brick)"][0] > 0
     assert table["p(brick)"][1] is None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from mikata.command import Command, Parameter
+from mikata.command import Command, Kind, Parameter
 from mikata.errors import MacroError, MikataError
 from mikata.types import Progress, Result
 
@@ -74,6 +74,18 @@ def _argument(parameter: Parameter) -> inspect.Parameter:
     return inspect.Parameter(parameter.name, kind, annotation=Annotated[str, spec])
 
 
+_METAVARS: dict[Kind, str | None] = {
+    "images": None,
+    "input": "PATH",
+    "output": "PATH",
+    "flag": None,
+    "integer": "INTEGER",
+    "number": "NUMBER",
+    "choice": "CHOICE",
+    "text": "TEXT",
+}
+
+
 def _option(item: Command, parameter: Parameter) -> inspect.Parameter:
     notes = [parameter.allowed] if parameter.allowed and not parameter.choices else []
     if parameter.choices:
@@ -89,6 +101,7 @@ def _option(item: Command, parameter: Parameter) -> inspect.Parameter:
         help=parameter.help + (f" [{'; '.join(notes)}]" if notes else ""),
         show_default=False,
         negative="",
+        metavar=_METAVARS[parameter.kind],
     )
     flag = parameter.kind == "flag"
     return inspect.Parameter(

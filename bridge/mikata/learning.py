@@ -103,6 +103,7 @@ class Learnt:
 
 
 _PARTS = ("training", "selection")
+_STARTS = {"none": "random weights", "imagenet": "torchvision's ImageNet weights"}
 
 
 def train_package(
@@ -239,7 +240,7 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
                 {
                     "network": run.recipe.stage.network,
                     "recipe": Path(run.recipe.source).name,
-                    "started from": run.parent.get("name") or run.recipe.stage.weights,
+                    "started from": run.parent.get("name") or _STARTS[run.recipe.stage.weights],
                     "normalisation": _normalisation(run),
                     "epochs": f"{len(run.history)}, kept: {run.best_epoch} (lowest selection loss)",
                     "ended": run.stopped_by,

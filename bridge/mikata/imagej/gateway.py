@@ -307,7 +307,7 @@ def _open_window() -> None:
 def _install(imagej: ImageJ) -> ImageJ:
     global _running
     java.leave_cleanly()
-    from mikata.imagej import macros  # here, since it imports this module
+    from mikata.imagej import macros  # here, since it needs JPype
 
     macros.install(imagej)
     _running = imagej

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jpype
 
@@ -17,9 +17,11 @@ from mikata.command import Command
 from mikata.commands import COMMANDS
 from mikata.errors import Cancelled, ImageError, MikataError, ParameterError
 from mikata.imagej import convert, dialogs, tables
-from mikata.imagej.gateway import ImageJ
 from mikata.imagej.java import jclass
 from mikata.types import Progress, Result
+
+if TYPE_CHECKING:
+    from mikata.imagej.gateway import ImageJ
 
 _BY_TITLE = {item.title: item for item in COMMANDS}
 

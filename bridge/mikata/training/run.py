@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections import Counter
@@ -17,9 +16,7 @@ import torch
 
 from mikata.architecture import Classifier
 from mikata.datasets import PARTS, Dataset, Entry, split
-from mikata.errors import Cancelled, DataError, NetworkError, RecipeError
-from mikata.networks import Model, build, check_size, imagenet_normalisation, is_package, read_package
-from mikata.networks.inputs import TakesImages
+from mikata.errors import Cancelled, DataError
 from mikata.training import order
 from mikata.training.augmentation import refuse_flips_of_sides
 from mikata.training.data import (
@@ -32,6 +29,7 @@ from mikata.training.data import (
 )
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
 from mikata.training.recipe import Recipe, Stage
+from mikata.training.starting import start_network, start_weights
 from mikata.types import SILENT, Progress
 
 CHECKPOINTS = ("best.pt", "last.pt")
@@ -207,8 +205,8 @@ def train(
         with _own_random_numbers(recipe.seed):
             learning, choosing, statistics = _load(parts, dataset, stage, recipe, progress)
             spec = learning.spec
-            weights, parent = _start_weights(stage, spec, recipe)
-            classifier = _network(stage, spec, len(dataset.classes), statistics, weights, recipe)
+            weights, parent = start_weights(stage, spec, recipe)
+            classifier = start_network(stage, spec, len(dataset.classes), statistics, weights, recipe)
             loop, stopped_by = fit(
                 classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
             )
@@ -268,88 +266,6 @@ def _load(
     if all(entry.picture.eight_bit for entry in used):
         statistics = Statistics(statistics.mean, statistics.std, (0.0, 255.0))
     return learning, choosing, statistics
-
-
-_Weights = Literal["none", "imagenet"] | Path | Model
-
-
-def _start_weights(stage: Stage, spec: TakesImages, recipe: Recipe) -> tuple[_Weights, dict[str, str]]:
-    """The weights to start from, and the name and checksum of their file."""
-    if stage.weights == "none":
-        return "none", {}
-    if stage.weights == "imagenet":
-        return "imagenet", {}
-    path = Path(stage.weights)
-    if is_package(path):
-        package = read_package(path)
-        if stage.normalisation in ("auto", "weights") and package.value_unit != spec.value_unit:
-            raise RecipeError(
-                f"{recipe.source}: the package {path.name} was trained on values in {package.value_unit}, but these "
-                f'images have {spec.value_unit}, so its normalisation does not suit them. Say normalisation = "data".'
-            )
-        return package, {"name": path.name, "sha256": package.weights_sha256}
-    try:
-        with path.open("rb") as file:
-            return path, {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-    except FileNotFoundError as error:
-        raise NetworkError(f"The weights {path} do not exist.") from error
-    except OSError as error:
-        raise NetworkError(f"The weights {path} cannot be read: {error.strerror or error}.") from error
-
-
-def _network(
-    stage: Stage,
-    spec: TakesImages,
-    classes: int,
-    statistics: Statistics,
-    weights: _Weights,
-    recipe: Recipe,
-) -> Classifier:
-    mean, std = _mean_and_std(stage, spec, statistics, weights, recipe)
-    classifier = build(
-        stage.network,
-        classes=classes,
-        channels=spec.channels,
-        mean=mean,
-        std=std,
-        size=stage.size if stage.fit == "resize" else None,
-        weights=weights,
-        keep_normalisation=stage.normalisation in ("auto", "weights"),
-    )
-    check_size(classifier, stage.size)
-    if stage.fit == "native":
-        height, width = stage.size
-        try:
-            check_size(classifier, (height + 32, width + 32))
-        except NetworkError as error:
-            raise RecipeError(
-                f'{recipe.source}: {stage.network} takes images of one size only. Say fit = "resize".'
-            ) from error
-    return classifier
-
-
-def _mean_and_std(
-    stage: Stage, spec: TakesImages, statistics: Statistics, weights: _Weights, recipe: Recipe
-) -> tuple[list[float] | None, list[float] | None]:
-    """What is subtracted and divided by; None: what the weights bring along, and nothing else."""
-    wanted = stage.normalisation
-    eight_bit = statistics.value_range == (0.0, 255.0)
-    imagenets = weights == "imagenet" and (wanted == "weights" or (wanted == "auto" and eight_bit))
-    if wanted == "imagenet" or imagenets:
-        if not eight_bit:
-            raise RecipeError(
-                f"{recipe.source}: the normalisation of ImageNet is for 8-bit images, but these have values in "
-                f'{spec.value_unit} of another kind. Say normalisation = "data".'
-            )
-        return imagenet_normalisation(stage.network, spec.channels)
-    if wanted != "weights":
-        return list(statistics.mean), list(statistics.std)
-    if weights == "none":
-        raise RecipeError(
-            f'{recipe.source}: normalisation = "weights" needs weights to take it from. Name a package, or say '
-            '"data".'
-        )
-    return None, None
 
 
 def _versions() -> dict[str, str]:

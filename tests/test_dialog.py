@@ -25,7 +25,7 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     words = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24"]
     done = subprocess.run(
         [*words, sys.executable, str(PROGRAM), str(package), str(image)],
-        capture_output=True, text=True, encoding="utf-8", check=False, timeout=180,
+        capture_output=True, text=True, encoding="utf-8", check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))

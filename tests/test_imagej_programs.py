@@ -63,7 +63,7 @@ def test_exit_status_is_python_s(how: str, status: int) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the resident size from /proc")
 def test_memory_stays_flat(hard_path: Path) -> None:
     picture = images.write_tiff(hard_path / "れんが.tif", images.from_array(data.brick()[:200, :260], "YX"))
-    print(run("memory", picture, write_package(hard_path / "model"), timeout=600))
+    print(run("memory", picture, write_package(hard_path / "model"), timeout=1200))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no C locale")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mikata import datasets, evaluation, packaging, report
 from mikata.errors import OutputError
 from mikata.evaluation import Report
-from mikata.outputs import probe, write_csv, write_text
+from mikata.outputs import first_few, probe, write_csv, write_text
 from mikata.packaging import CheckReport
 from mikata.training import recipe as recipes
 from mikata.training.run import CHECKPOINTS, Run, train
@@ -47,8 +47,7 @@ class Learnt:
     def message(self) -> str:
         """What came out, in sentences for the one who started it."""
         listed = [f"{path.name}: {why}" for path, why in (*self.run.dataset.skipped, *self.scores.skipped)]
-        first = "; ".join(listed[:5]) + (f"; and {len(listed) - 5} more" if len(listed) > 5 else "")
-        return f"{self.summary}{f' Skipped: {first}.' if listed else ''} {report.NOTICE}"
+        return f"{self.summary}{f' Skipped: {first_few(listed)}.' if listed else ''} {report.NOTICE}"
 
     @property
     def summary(self) -> str:
@@ -218,7 +217,6 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
     """The parts of a training's report, for pages that hold more than that."""
     run, scores = learnt.run, learnt.scores
     counts = [(part, *(_count(run, part, label) for label in run.classes)) for part in datasets.PARTS]
-    given = ", given in the table" if any(entry.split for entry in run.dataset.entries) else ""
     notes = "".join(report.paragraph(note) for note in scores.notes)
     return [
         (
@@ -252,9 +250,7 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
         ),
         (
             "Data",
-            report.paragraph(
-                f"The split is {run.grouping}{given}. The test images were used once, after the training."
-            )
+            report.paragraph(f"The split is {run.split}. The test images were used once, after the training.")
             + report.table(Table("", ("part", *run.classes), tuple(counts)))
             + report.pairs(
                 {

@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,6 +96,17 @@ def _take_place(beside: Path, folder: Path) -> None:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def first_few(words: Sequence[str], most: int = 5) -> str:
+    """The first of many words, and how many more there are, for messages that must stay readable."""
+    more = f"; and {len(words) - most} more" if len(words) > most else ""
+    return "; ".join(words[:most]) + more
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
@@ -142,7 +153,8 @@ class ResultFolder:
         self.folder = folder
         self.overwrite = overwrite
         self._taken: set[str] = set()
-        self._protected = [path for path in protected if path is not None]
+        # by the file and not its name: one file has many paths
+        self._protected = {_identity(path) for path in protected if path is not None and path.exists()}
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder} is a file; give a folder for the results.")
         probe(folder)
@@ -150,7 +162,7 @@ class ResultFolder:
     def path(self, name: str) -> Path:
         """Where a file of that name goes."""
         path = self.folder / name
-        if path.exists() and any(path.samefile(own) for own in self._protected if own.exists()):
+        if path.exists() and _identity(path) in self._protected:
             raise OutputError(f"{path} is one of the images that were given. Choose another folder.")
         if path.exists() and not self.overwrite:
             raise OutputError(

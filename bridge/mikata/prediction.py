@@ -12,7 +12,7 @@ import torch
 from mikata.errors import ImageError
 from mikata.images import Images
 from mikata.networks import Model, read_package, to_input
-from mikata.outputs import ResultFolder
+from mikata.outputs import ResultFolder, first_few
 from mikata.types import Image, Progress, Result, Table
 
 
@@ -143,6 +143,5 @@ def skipped_note(source: Images) -> str:
         f"{path.name}: {found[0]}" + (f" ({len(found)} planes)" if len(found) > 1 else "")
         for path, found in reasons.items()
     ]
-    first = "; ".join(listed[:5]) + (f"; and {len(listed) - 5} more" if len(listed) > 5 else "")
     count = f"{len(source.skipped)} planes of " if planes else ""
-    return f" Skipped: {count}{len(reasons)} file(s) ({first})."
+    return f" Skipped: {count}{len(reasons)} file(s) ({first_few(listed)})."

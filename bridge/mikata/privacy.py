@@ -36,9 +36,13 @@ def pseudonym(patient_id: str) -> str:
     OutputError
         If the salt can be neither read nor made.
     """
-    plain = "".join(unicodedata.normalize("NFKC", patient_id).casefold().split())
-    digest = hmac.new(_salt(_salt_path()), plain.encode(), hashlib.sha256)
+    digest = hmac.new(_salt(_salt_path()), one_spelling(patient_id).encode(), hashlib.sha256)
     return f"P-{digest.hexdigest()[:12]}"
+
+
+def one_spelling(name: str) -> str:
+    """A name as it is compared with others: white space, case and the width of letters do not count."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _salt_path() -> Path:

@@ -32,7 +32,8 @@ def train(
     data : Data (folder or CSV)
         A folder with one folder of images for each class, or a CSV with the columns file, label, patient.
     out : Package folder
-        Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images are put beside it.
+        Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images
+        are put beside it.
     recipe
         TOML file of the training, or the name of one that comes with Mikata (default, texture).
     network

@@ -16,8 +16,9 @@ import numpy as np
 from mikata.datasets.entries import Dataset, Entry, Picture
 from mikata.datasets.table import read_table
 from mikata.errors import DataError, ImageError
-from mikata.images import natural_key
-from mikata.privacy import pseudonym
+from mikata.images import natural_key, patient_id
+from mikata.images import read as read_image
+from mikata.privacy import one_spelling, pseudonym
 from mikata.types import SILENT, Image, Progress
 
 _NO_IMAGES = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS leave in folders
@@ -42,8 +43,9 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
     Parameters
     ----------
     path:
-        A folder with one folder of images for each class (its name is the class), or a CSV table with the columns file and label, usually patient or patient_alias, and
-        where there are any study, phase, view, laterality, lesion, site, split and reference.
+        A folder with one folder of images for each class (its name is the class), or a CSV table with the
+        columns file and label, usually patient or patient_alias, and where there are any study, phase, view,
+        laterality, lesion, site, split and reference.
     for_training:
         Whether to refuse what no network can learn from: one class, or a class with one image or one
         patient.
@@ -163,12 +165,12 @@ class _Seen:
 
 def _look(candidate: _Candidate) -> _Seen | str:
     """What an image is, or why it cannot be used."""
-    from mikata.images import patient_id, read
-
     if not candidate.file.exists():
         return "The file is not there."
     try:
-        return _Seen(picture(read(candidate.file)), patient_id(candidate.file))
+        seen = picture(read_image(candidate.file))
+        # a table's patient counts more, and saves opening the file again
+        return _Seen(seen, "" if candidate.facts.get("patient") else patient_id(candidate.file))
     except OSError as error:
         return f"The file cannot be read: {error.strerror or error}."
     except ImageError as error:
@@ -211,8 +213,7 @@ def picture(image: Image) -> Picture:
 def _refuse_similar_labels(path: Path, candidates: Iterable[_Candidate]) -> None:
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for candidate in candidates:
-        plain = unicodedata.normalize("NFKC", candidate.label).casefold()
-        spellings["".join(plain.split())][candidate.label] += 1
+        spellings[one_spelling(candidate.label)][candidate.label] += 1
     for found in spellings.values():
         if len(found) > 1:
             said = " and ".join(f"'{name}' ({count} images)" for name, count in found.most_common())

@@ -13,6 +13,7 @@ from pathlib import Path, PureWindowsPath
 
 from mikata.datasets.entries import PARTS
 from mikata.errors import DataError
+from mikata.privacy import one_spelling
 
 REQUIRED = ("file", "label")
 OPTIONAL = (
@@ -133,7 +134,7 @@ def _delimiter(text: str) -> str:
 
 
 def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    names = ["_".join(unicodedata.normalize("NFKC", cell).casefold().split()) for cell in header]
+    names = [_column_name(cell) for cell in header]
     known: dict[str, int] = {}
     ignored = []
     for index, name in enumerate(names):
@@ -151,8 +152,7 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
                 f"{path}: the column '{name}' is unknown; did you mean '{close[0]}'? Rename or remove it."
             )
     for name in ignored:
-        plain = "_".join(unicodedata.normalize("NFKC", name).casefold().split())
-        if plain in _MAYBE_PATIENT and not {"patient", "patient_alias"} & set(known):
+        if _column_name(name) in _MAYBE_PATIENT and not {"patient", "patient_alias"} & set(known):
             raise DataError(
                 f"{path}: the column '{name}' may tell patients apart. Name it patient (it is then hashed in all "
                 "results) or patient_alias (shown as it is), so that no patient is in training and test; or "
@@ -163,6 +163,10 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
             found = ", ".join(cell.strip() for cell in header)
             raise DataError(f"{path}: the column '{name}' is missing. Its first row has: {found}.")
     return known, tuple(ignored)
+
+
+def _column_name(cell: str) -> str:
+    return "_".join(unicodedata.normalize("NFKC", cell).casefold().split())
 
 
 def _split_word(path: Path, number: int, word: str) -> str:
@@ -229,8 +233,7 @@ def _refuse_similar_patients(path: Path, rows: list[Row]) -> None:
         first: dict[str, Row] = {}
         for row in rows:
             written = row.cells.get(name, "")
-            plain = "".join(unicodedata.normalize("NFKC", written).casefold().split())
-            before = first.setdefault(plain, row)
+            before = first.setdefault(one_spelling(written), row)
             if before.cells.get(name, "") != written:
                 raise DataError(
                     f"{path}: the column '{name}' of rows {before.number} and {row.number} differs in case, width "

@@ -38,7 +38,8 @@ def read(path: Path, keep_metadata: bool) -> Image:
     so by default, and means true by 1), and get an inverting LUT.
 
     Of several images in an OME file labels, overviews and thumbnails are left out, and others refused; of
-    pages of several sizes in other files the first are read, as ImageJ does. 16-bit colours become three channels; alpha is dropped.
+    pages of several sizes in other files the first are read, as ImageJ does. 16-bit colours become three
+    channels; alpha is dropped.
     """
     try:
         with _complaints() as said, tifffile.TiffFile(path) as tif:

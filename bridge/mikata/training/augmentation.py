@@ -103,14 +103,11 @@ def refuse_flips_of_sides(recipe: Recipe, dataset: Dataset) -> None:
 
 
 def _about_sides(dataset: Dataset) -> str:
-    words = {name: _tokens(unicodedata.normalize("NFKC", name)) for name in dataset.classes}
+    plain = {name: unicodedata.normalize("NFKC", name) for name in dataset.classes}
+    words = {name: _tokens(text) for name, text in plain.items()}
     for name, tokens in words.items():
-        plain = unicodedata.normalize("NFKC", name)
-        if (
-            tokens & _SIDES
-            or any(map(_SIDE_AT_START.match, tokens))
-            or any(side in plain for side in _JAPANESE_SIDES)
-        ):
+        in_japanese = any(side in plain[name] for side in _JAPANESE_SIDES)
+        if in_japanese or tokens & _SIDES or any(map(_SIDE_AT_START.match, tokens)):
             return f"the class '{name}' speaks of a side"
     for one in dataset.classes:
         other = f"R{one[1:]}"

@@ -106,6 +106,12 @@ class Run:
         """How the split kept images together, in words for reports."""
         return self.dataset.grouping
 
+    @property
+    def split(self) -> str:
+        """The same, and whether the table gave the split."""
+        given = any(entry.split for entry in self.dataset.entries)
+        return self.grouping + (", given in the table" if given else "")
+
     def record(self) -> dict[str, Any]:
         """Everything for ``training.json``: plain JSON values; no patient, no file name."""
         recipe = self.recipe.to_dict()
@@ -120,7 +126,7 @@ class Run:
             "fit": self.fit,
             "value_unit": self.value_unit,
             "value_range": list(self.value_range),
-            "data": _data_record(self.dataset, self.parts, self.grouping),
+            "data": _data_record(self.dataset, self.parts, self.split),
             "recipe": recipe,
             "parent": dict(self.parent),
             "seed": self.seed,
@@ -134,7 +140,7 @@ class Run:
         }
 
 
-def _data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], grouping: str) -> dict[str, Any]:
+def _data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: str) -> dict[str, Any]:
     described = {}
     for name in PARTS:
         entries = parts[name]
@@ -148,7 +154,7 @@ def _data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], groupin
         "fingerprint": dataset.fingerprint,
         "images": len(dataset.entries),
         "skipped": len(dataset.skipped),
-        "split": grouping + (", given in the table" if any(e.split for e in dataset.entries) else ""),
+        "split": split,
         "parts": described,
         "references": dataset.references,
     }

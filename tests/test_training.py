@@ -28,8 +28,9 @@ from mikata.evaluation import evaluate
 from mikata.training import order, train
 from mikata.training import recipe as recipes
 from mikata.training.augmentation import augment
+from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Part, TrainingBatches, WholeBatches, look_through, part
-from mikata.training.loop import Checkpoints, Loop, Watch, duration
+from mikata.training.loop import Loop, Watch, duration
 from mikata.training.recipe import Augmentation, Recipe, Stage
 from mikata.types import SILENT, Progress
 

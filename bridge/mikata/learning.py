@@ -17,7 +17,8 @@ from mikata.evaluation import Report
 from mikata.outputs import first_few, probe, write_csv, write_text
 from mikata.packaging import CheckReport
 from mikata.training import recipe as recipes
-from mikata.training.run import CHECKPOINTS, Run, train
+from mikata.training.checkpoints import CHECKPOINTS
+from mikata.training.run import Run, train
 from mikata.types import Plot, Progress, Table
 
 

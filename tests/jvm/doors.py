@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import mikata.imagej
 from mikata import images
 from mikata.errors import ImageError
-from mikata.imagej import convert
+from mikata.imagej import forgetting
 from mikata.imagej.java import jclass
 from test_images_dicom import group, made
 
@@ -149,7 +149,7 @@ for path in files():
     if path.suffix == ".dcm":
         for forgotten in (False, True):
             if forgotten:
-                convert.forget_patient(imp)
+                forgetting.forget_patient(imp)
                 same(ours, ij.from_java(imp), f"{name}, without the patient")
             saved = folder / f"{name} by ImageJ.tif"
             assert jclass("ij.io.FileSaver")(imp).saveAsTiff(str(saved))

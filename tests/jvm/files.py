@@ -9,7 +9,7 @@ import numpy as np
 
 import mikata.imagej
 from mikata import images
-from mikata.imagej import convert
+from mikata.imagej import rois
 from mikata.imagej.java import jclass
 from mikata.types import Image, ValueCalibration
 
@@ -30,7 +30,7 @@ def make(axes: str, shape: tuple[int, ...], kind: str, **given: object) -> Image
     roi = jclass("ij.gui.OvalRoi")(1, 1, 4, 3)
     roi.setName("細胞 1")
     roi.setStrokeColor(jclass("java.awt.Color").cyan)
-    region = convert.from_roi(roi)
+    region = rois.from_roi(roi)
     return Image(
         array,
         axes,

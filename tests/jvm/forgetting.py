@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import mikata.imagej
 from mikata import images
-from mikata.imagej import convert
+from mikata.imagej import forgetting
 from mikata.imagej.java import jclass
 from test_images_dicom import made
 
@@ -72,7 +72,7 @@ for what, imp in (
         imp = opened(', "virtual"')  # ImageJ replaces a stack that it saved
     shown = imp.getProcessor().getMin(), imp.getProcessor().getMax(), imp.getCurrentSlice()
     for again in range(2):
-        convert.forget_patient(imp)
+        forgetting.forget_patient(imp)
         assert not saved_with_a_name(imp), what
         for number in range(1, imp.getStackSize() + 1):
             imp.setSlice(number)
@@ -91,11 +91,11 @@ image = images.from_array(
     np.stack([STACK[0]] * 2), "ZYX", info="Stain: 0010 H&E", slice_labels=("day 1\nwith a note", "day 2")
 )
 imp = ij.to_java(image)
-convert.forget_patient(imp)
+forgetting.forget_patient(imp)
 after = ij.from_java(imp, keep_metadata=True)
 assert (after.info, after.slice_labels) == ("Stain: 0010 H&E", ("day 1", "day 2"))
 single = ij.to_java(images.from_array(STACK[0], "YX", info="note", slice_labels=("day 1",)))
-convert.forget_patient(single)
+forgetting.forget_patient(single)
 after = ij.from_java(single, keep_metadata=True)
 assert (after.info, after.slice_labels) == ("note", ("day 1",))
 print("forgotten")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from roifile import ROI_OPTIONS, ROI_SUBTYPE
 
 from mikata import regions
-from mikata.imagej import convert
 from mikata.imagej.java import jclass
+from mikata.imagej.rois import from_roi, to_roi
 from mikata.types import Region
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12)
@@ -176,7 +176,7 @@ def imagejs(draw: Any, kind: str) -> Region:
     where = draw(st.sampled_from([(), (7,), (1, 2, 3), (0, 2, 0)]))
     if where:
         roi.setPosition(*where)
-    return convert.from_roi(roi)
+    return from_roi(roi)
 
 
 def mikatas(draw: Any, kind: str) -> Region:
@@ -203,7 +203,7 @@ def rois(draw: Any) -> Region:
 
 def through_imagej(region: Region) -> Region:
     """A region read and written by ImageJ."""
-    return convert.from_roi(convert.to_roi(region))
+    return from_roi(to_roi(region))
 
 
 # What ImageJ 1.54p itself does not keep when it reads its own bytes.

@@ -14,13 +14,9 @@ from numpy.typing import NDArray
 
 from mikata.errors import ImageError
 from mikata.imagej import pixels
-from mikata.imagej.forgetting import forget_patient as forget_patient
 from mikata.imagej.forgetting import slice_labels
 from mikata.imagej.java import jclass
-from mikata.imagej.rois import from_overlay as from_overlay
-from mikata.imagej.rois import from_roi as from_roi
-from mikata.imagej.rois import to_overlay as to_overlay
-from mikata.imagej.rois import to_roi as to_roi
+from mikata.imagej.rois import from_overlay, from_roi, to_overlay, to_roi
 from mikata.images import dicom_text
 from mikata.images.lengths import converted, unit_name
 from mikata.types import AXES, Image, ValueCalibration

@@ -16,8 +16,10 @@ import jpype
 from mikata.command import Command
 from mikata.commands import COMMANDS
 from mikata.errors import Cancelled, ImageError, MikataError, ParameterError
-from mikata.imagej import convert, dialogs, tables
+from mikata.imagej import dialogs, tables
+from mikata.imagej.forgetting import forget_patient
 from mikata.imagej.java import jclass
+from mikata.imagej.rois import to_overlay
 from mikata.types import Progress, Result
 
 if TYPE_CHECKING:
@@ -159,7 +161,7 @@ def _run(imagej: ImageJ, item: Command, given: dict[str, Any]) -> None:
             keep = values.get("keep_metadata")  # None: a command that writes nothing of the image
             values[parameter.name] = imagej.from_java(window, keep_metadata=bool(keep))
             if keep is False:  # what ImageJ saves of this window from now on names no patient
-                convert.forget_patient(window)
+                forget_patient(window)
     progress = _Status()
     try:
         result = item.function(**values, progress=progress)
@@ -170,7 +172,7 @@ def _run(imagej: ImageJ, item: Command, given: dict[str, Any]) -> None:
 
 def _show(imagej: ImageJ, window: Any, result: Result) -> None:
     if result.overlay is not None and window is not None:
-        window.setOverlay(convert.to_overlay(result.overlay))
+        window.setOverlay(to_overlay(result.overlay))
     for table in result.tables:
         tables.to_results(table, headless=imagej.headless)
     for image in result.images:

@@ -64,7 +64,8 @@ def fit(
     with _quiet_lightning():
         from lightning.pytorch import Trainer
 
-        from mikata.training.loop import Checkpoints, Loop, Stopped, Watch
+        from mikata.training.checkpoints import Checkpoints
+        from mikata.training.loop import Loop, Stopped, Watch
 
         batches = TrainingBatches(
             learning, stage.batch, recipe.seed, balanced=stage.balance == "sampling", workers=stage.workers

@@ -32,9 +32,6 @@ from mikata.training.recipe import Recipe, Stage
 from mikata.training.starting import start_network, start_weights
 from mikata.types import SILENT, Progress
 
-CHECKPOINTS = ("best.pt", "last.pt")
-"""Files of a training's folder: the weights of the best epoch, and of the last whole one."""
-
 NOTICE = "Research use, not for diagnosis."
 _GIB = 2**30
 

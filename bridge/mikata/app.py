@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +23,22 @@ def main(arguments: list[str] | None = None) -> int:
             stream, "reconfigure"
         ):  # names in Japanese must not fail on a console of another code page
             stream.reconfigure(errors="replace")
-    return cli.main(_app(), arguments)
+    status = cli.main(_app(), arguments)
+    if arguments is None and status == cli.INTERRUPTED:
+        _leave(status)
+    return status
+
+
+def _leave(status: int) -> None:
+    """End this process with a status.
+
+    Where Ctrl-C came while code made from text ran (`exec`, as libraries do), Python ends as if the signal had
+    killed it, whoever has dealt with it since.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _app() -> App:

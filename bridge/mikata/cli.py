@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-_INTERRUPTED = 130  # what shells expect after Ctrl-C
+INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 NOTICE = "Research use, not for diagnosis."
 
@@ -55,7 +55,7 @@ def _subcommand(item: Command) -> Callable[..., int]:
         with Console() as console:
             result = item.run(given, console)
         show(result)
-        return _INTERRUPTED if result.stopped else 0
+        return INTERRUPTED if result.stopped else 0
 
     run.__name__ = item.name
     run.__doc__ = f"{item.summary} {NOTICE}"
@@ -185,7 +185,7 @@ def main(app: cyclopts.App, arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("mikata: stopped.", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
     return result if isinstance(result, int) else 0
 
 

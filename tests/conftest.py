@@ -14,6 +14,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """A home of their own for all Java programs: dialogs remember their values in ImageJ's preferences there."""
     home = tempfile.mkdtemp(prefix="mikata-java-home-")
     os.environ["JAVA_TOOL_OPTIONS"] = f"-Duser.home={home}"
+    os.environ["MIKATA_LANGUAGE"] = "en"  # what tests compare sentences with
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
 
 

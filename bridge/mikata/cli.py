@@ -49,8 +49,7 @@ def _subcommand(item: Command) -> Callable[..., int]:
         for parameter in item.parameters:
             if parameter.positional:
                 given[parameter.name] = list(args) if parameter.kind == "images" else args[0]
-        output = item.parameter("out")
-        if output.default is None and not str(given.get("out", "")).strip():
+        if _needs_folder(item) and not str(given.get("out", "")).strip():
             given["out"] = item.cli_name  # on the command line there is no window to show results in
         with Console() as console:
             result = item.run(given, console)
@@ -64,6 +63,11 @@ def _subcommand(item: Command) -> Callable[..., int]:
     run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in signature}
     return run
+
+
+def _needs_folder(item: Command) -> bool:
+    """Whether its results would be shown by ImageJ if no folder is given."""
+    return any(p.name == "out" and p.default is None for p in item.parameters)
 
 
 def _argument(parameter: Parameter) -> inspect.Parameter:

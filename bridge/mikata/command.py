@@ -29,7 +29,7 @@ from mikata.errors import ParameterError
 from mikata.types import Progress, Result
 
 Kind = Literal["images", "input", "output", "flag", "integer", "number", "choice", "text"]
-Group = Literal["Learn", "Predict", "Explain", "Measure", "Package"]
+Group = Literal["Learn", "Predict", "Explain", "Measure", "Package", "Help"]
 F = TypeVar("F", bound=Callable[..., Result])
 
 

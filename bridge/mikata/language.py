@@ -1,0 +1,50 @@
+"""The user's language: one catalogue (gettext) of every sentence that a person reads.
+
+Menu names, macro keys, the command line's options, column names and files for programs stay English, or
+macros and scripts would break between machines.
+"""
+
+from __future__ import annotations
+
+import functools
+import gettext
+import locale
+import os
+from pathlib import Path
+from typing import Any
+
+LANGUAGES = ("en", "ja")
+
+LANGUAGE_VARIABLE = "MIKATA_LANGUAGE"
+"""Environment variable: ``en`` or ``ja``; without it the language of the system, as gettext finds it."""
+
+_CATALOGUES = Path(__file__).parent / "locale"
+
+
+def say(message: str, /, **values: Any) -> str:
+    """A sentence in the user's language.
+
+    Parameters
+    ----------
+    message:
+        In English, a constant (the catalogue is made from the calls); ``{name}`` stands for a value.
+    values:
+        What the names stand for; without any, braces in the message are left as they are.
+    """
+    text = _catalogue(language()).gettext(message) if message else ""
+    return text.format(**values) if values else text
+
+
+def language() -> str:
+    """The language in use, one of `LANGUAGES`."""
+    wished = [
+        os.environ.get(name, "") for name in (LANGUAGE_VARIABLE, "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+    ]
+    chosen = next((name for name in wished if name), "") or (locale.getlocale()[0] or "")
+    # Windows says Japanese_Japan where others say ja_JP
+    return "ja" if chosen.lower().startswith("ja") else "en"
+
+
+@functools.cache
+def _catalogue(name: str) -> gettext.NullTranslations:
+    return gettext.translation("mikata", _CATALOGUES, [name], fallback=name == "en")

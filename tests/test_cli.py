@@ -34,7 +34,7 @@ def test_help_names_every_parameter(item, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["grad-cam", "nowhere.tif", "--model", "."], 1, "Grad-CAM: images is 'nowhere.tif', which does not exist."),
+        (["grad-cam", "nowhere.tif", "--model", "."], 1, "Grad-CAM Heat Map: images is 'nowhere.tif', which does not exist."),
         (["grad-cam", ".", "--model", ".", "--opacity-percent", "500"], 1, "opacity_percent is 500; it must be from 0 to 100."),
         (["predict", ".", "--model", "no package"], 1, "model is 'no package', which does not exist."),
         (["grad-cam", ".", "--opacty-percent", "5"], 2, "Unknown option"),

@@ -30,9 +30,9 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))
     found = json.loads(line.removeprefix("FOUND "))
-    assert found["menu"] == {"Learn": ["Train..."], "Predict": ["Predict..."], "Explain": ["Grad-CAM..."]}
+    assert found["menu"] == {"Learn": ["Train Network..."], "Predict": ["Predict Images..."], "Explain": ["Grad-CAM Heat Map..."]}
     assert found["told"] == "Grad-CAM"
     assert found["kept"] == [str(package), "500"]
     assert found["overlay"] > 3
     recorded = next(line for line in found["recorded"].splitlines() if "Grad-CAM" in line)
-    assert recorded == f'run("Grad-CAM...", "model=[{package}] target=all opacity_percent=70");'
+    assert recorded == f'run("Grad-CAM Heat Map...", "model=[{package}] target=all opacity_percent=70");'

@@ -89,13 +89,13 @@ def headless(case: tuple[Path, Path]) -> tuple[dict[str, Any], Path]:
 def test_errors_are_pythons_own_sentences(headless: tuple[dict[str, Any], Path]) -> None:
     errors = headless[0]["errors"]
     expected = {
-        "no image": "Grad-CAM: there is no image open.",
+        "no image": "Grad-CAM Heat Map: there is no image open.",
         "unknown key": "unknown key 'targt' (did you mean 'target'?). Known keys: images, model, target",
         "unknown class": "has no class 'brik' (did you mean 'brick'?)",
         "unknown layer": "nowhere",
         "unknown lut": "lut is 'Fir' (did you mean Fire?)",
         "out of range": "opacity_percent is 101; it must be from 0 to 100.",
-        "no model": "Grad-CAM: model is missing.",
+        "no model": "Grad-CAM Heat Map: model is missing.",
         "no package": "headless",
         "flag": "hide_colour_bar is 'yes'; it must be true or false.",
         "constant": "grey: the image is constant",
@@ -183,8 +183,8 @@ def same(first: Path, second: Path) -> None:
 def test_with_windows_the_same(headless: tuple[dict[str, Any], Path], case: tuple[Path, Path]) -> None:
     folder = case[0].parent / "gui"
     found = run(case, folder, "--gui", before=XVFB)
-    assert "Predict: model is missing." in found["errors"]["no options"]
-    assert "Predict: model is missing." in found["errors"]["empty options"]
+    assert "Predict Images: model is missing." in found["errors"]["no options"]
+    assert "Predict Images: model is missing." in found["errors"]["empty options"]
     assert found["rows"] == headless[0]["rows"]
     same(headless[1], folder)
 
@@ -264,7 +264,7 @@ def test_ctrl_c_in_a_macros_command(case: tuple[Path, Path], hard_path: Path) ->
     stack = np.random.default_rng(0).integers(0, 256, (4000, 64, 64), np.uint8)
     image = images.write_tiff(hard_path / "stack.tif", images.from_array(stack, "ZYX"))
     macro.write_text(
-        f'print("started"); run("Grad-CAM...", "images=[{image.as_posix()}] model=[{case[1]}]");',
+        f'print("started"); run("Grad-CAM Heat Map...", "images=[{image.as_posix()}] model=[{case[1]}]");',
         encoding="utf-8",
     )
     words = [sys.executable, "-m", "mikata", "macro", str(macro)]
@@ -299,10 +299,10 @@ def mikata_macro(
     [
         ('return "got " + getArgument();', "あ b", 0, "got あ b"),
         (
-            'run("Grad-CAM...", "model=nowhere");',
+            'run("Grad-CAM Heat Map...", "model=nowhere");',
             "",
             1,
-            "Grad-CAM: model is 'nowhere', which does not exist.",
+            "Grad-CAM Heat Map: model is 'nowhere', which does not exist.",
         ),
         ("a = ;", "", 1, "line 1"),
         ('exit("enough");', "", 1, "enough"),

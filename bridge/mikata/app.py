@@ -6,12 +6,13 @@ import atexit
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from mikata import cli
 from mikata.commands import COMMANDS
+from mikata.language import say
 
 _FIJI = Parameter(help="Folder Fiji.app to run in; without it, or MIKATA_FIJI, ImageJ itself.")
 
@@ -47,7 +48,75 @@ def _app() -> App:
     app.command(_imagej, name="imagej", group="ImageJ")
     app.command(_demo, name="demo", group="ImageJ")
     app.command(_commands, name="commands", group="ImageJ")
+    app.command(_fiji())
     return app
+
+
+def _fiji() -> App:
+    menu = App(
+        name="fiji", group="ImageJ", help="Mikata in the menu of your own Fiji.", help_format="plaintext"
+    )
+    menu.command(_install, name="install")
+    menu.command(_uninstall, name="uninstall")
+    menu.command(_status, name="status")
+    menu.command(_scripts, name="scripts")
+    return menu
+
+
+_YOUR_FIJI = Parameter(help="Fiji's folder: the one with its launcher, and jars in it.")
+
+
+def _install(
+    *,
+    fiji: Annotated[str, _YOUR_FIJI],
+    language: Annotated[
+        Literal["en", "ja"], Parameter(help="Language of dialogs, messages and reports in this Fiji.")
+    ] = "en",
+) -> int:
+    """Put Plugins > Mikata into a Fiji, with a file that names this Python, and nothing else."""
+    from mikata.imagej import installing
+
+    place = installing.install(Path(fiji), language)
+    print(installing.status(Path(fiji))[0])
+    print(f"  {place}")
+    print(say("Start Fiji anew; the commands are in Plugins > Mikata."))
+    return 0
+
+
+def _uninstall(*, fiji: Annotated[str, _YOUR_FIJI]) -> int:
+    """Take Mikata's menu out of a Fiji."""
+    from mikata.imagej import installing
+
+    kept = installing.uninstall(Path(fiji))
+    print(say("Mikata's menu was taken out of the Fiji at {folder}.", folder=installing.find(Path(fiji))))
+    if kept:
+        print(say("Kept, since it is not Mikata's:"))
+        for file in kept:
+            print(f"  {file}")
+    return 0
+
+
+def _status(*, fiji: Annotated[str, _YOUR_FIJI]) -> int:
+    """Whether a Fiji has Mikata's menu, and whether it fits this Python; the exit status is 0 only if it does."""
+    from mikata.imagej import installing
+
+    words, well = installing.status(Path(fiji))
+    print(words)
+    return 0 if well else 1
+
+
+def _scripts(
+    folder: Annotated[
+        str, Parameter(help="The folder Plugins/Mikata; default: the one of this Mikata.")
+    ] = "",
+    /,
+) -> int:
+    """Write the menu scripts anew from the commands' declarations; for those who change Mikata."""
+    from mikata.imagej import scripts
+
+    for path in scripts.write(Path(folder) if folder else scripts.folder()):
+        print(path)
+    return 0
 
 
 def _version() -> str:

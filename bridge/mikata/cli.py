@@ -17,7 +17,8 @@ import cyclopts
 
 from mikata.command import Command, Kind, Parameter
 from mikata.errors import MacroError, MikataError
-from mikata.types import Progress, Result
+from mikata.language import say
+from mikata.types import Progress, Result, Table
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -170,10 +171,26 @@ def _step(message: str) -> str:
 
 
 def show(result: Result) -> None:
-    """Print a result's sentence and where its files are."""
+    """Print a result's sentence, tables that stand for themselves, and where its files are."""
+    for table in result.tables:
+        if not table.append:
+            _show_table(table)
     print(result.message)
     for path in result.files:
         print(f"  {path}")
+
+
+def _show_table(table: Table) -> None:
+    from rich.console import Console as Terminal
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, padding=(0, 2, 0, 0))
+    for column in table.columns:
+        grid.add_column(column, overflow="fold")
+    for row in table.rows:
+        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    Terminal(file=sys.stdout).print(grid)
 
 
 def main(app: cyclopts.App, arguments: list[str] | None = None) -> int:
@@ -188,7 +205,7 @@ def main(app: cyclopts.App, arguments: list[str] | None = None) -> int:
         print(f"mikata: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("mikata: stopped.", file=sys.stderr)
+        print(f"mikata: {say('stopped.')}", file=sys.stderr)
         return INTERRUPTED
     return result if isinstance(result, int) else 0
 
@@ -197,5 +214,5 @@ def existing_file(text: str) -> Path:
     """A path of an existing file."""
     path = Path(text).expanduser()
     if not path.is_file():
-        raise MikataError(f"There is no file {path}.")
+        raise MikataError(say("There is no file {path}.", path=path))
     return path

@@ -62,6 +62,12 @@ OutputPath = Annotated[Path | None, _Role("output")]
 
 REQUIRED: Any = inspect.Parameter.empty
 
+EACH_TIME = frozenset({"overwrite", "keep_metadata"})
+"""Flags that no dialog remembers: what loses files or gives names away is to be chosen each time.
+
+Images neither: leaving them empty means the current image, and a folder from last week would be a trap.
+"""
+
 # Units in which a name may end, and how a dialog shows them.
 _UNITS = {"percent": "%", "px": "px", "mm": "mm", "s": "s", "rad": "rad"}
 
@@ -226,8 +232,8 @@ class Command:
 
     @property
     def cli_name(self) -> str:
-        """Name on the command line: the title in lower case with hyphens."""
-        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        """Name on the command line: the function's, with hyphens."""
+        return self.name.replace("_", "-")
 
     @property
     def plain_title(self) -> str:
@@ -395,6 +401,9 @@ def declaration(function: Callable[..., Result]) -> Command:
 
 
 def _declaration(title: str, group: Group, function: Callable[..., Result]) -> Command:
+    if " " not in title:
+        # Fiji makes a menu entry of a script only where its file's name has an underscore, which becomes a space
+        raise TypeError(f"{function.__name__}: the title '{title}' must be of more than one word")
     summary, helps = read_docstring(function)
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = []

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mikata import images, report
 from mikata.errors import Cancelled, MikataError, OutputError
 from mikata.explanation.display import lut, render
+from mikata.language import say
 from mikata.learning import sections, train_package
 from mikata.outputs import write_csv, write_text, written_folder
 from mikata.types import Progress, Table
@@ -77,7 +78,9 @@ def run(out: Path, *, fiji: Path | None, overwrite: bool, progress: Progress) ->
     started = time.monotonic()
     out = out.absolute()
     if out.exists() and not overwrite:
-        raise OutputError(f"{out} is already there. Choose another folder with --out, or add --overwrite.")
+        raise OutputError(
+            say("{path} is already there. Choose another folder with --out, or add --overwrite.", path=out)
+        )
     if out.exists():
         others = (
             sorted({item.name for item in out.iterdir()} - set(_MADE.values()))
@@ -86,8 +89,12 @@ def run(out: Path, *, fiji: Path | None, overwrite: bool, progress: Progress) ->
         )
         if others:
             raise OutputError(
-                f"{out} holds other things than a demo's ({', '.join(others[:5])}), which replacing it would lose. "
-                "Choose another folder with --out."
+                say(
+                    "{path} holds other things than a demo's ({names}), which replacing it would lose. "
+                    "Choose another folder with --out.",
+                    path=out,
+                    names=", ".join(others[:5]),
+                )
             )
     with written_folder(out) as work:
         _make(work, fiji=fiji, started=started, progress=progress)
@@ -96,7 +103,7 @@ def run(out: Path, *, fiji: Path | None, overwrite: bool, progress: Progress) ->
 
 def _make(work: Path, *, fiji: Path | None, started: float, progress: Progress) -> None:
     # ImageJ first: where it cannot be fetched, that is said before the training
-    progress.step("Start ImageJ")
+    progress.step(say("Start ImageJ"))
     from mikata import imagej
 
     ij = imagej.start(headless=True, fiji=fiji)
@@ -124,10 +131,13 @@ def _make(work: Path, *, fiji: Path | None, started: float, progress: Progress) 
     learnt.test_images.rename(work / _MADE["test images"])
     if not learnt.checked.passed:
         raise MikataError(
-            f"The demo's package does not pass its own test: {'; '.join(learnt.checked.problems)}"
+            say(
+                "The demo's package does not pass its own test: {problems}",
+                problems="; ".join(learnt.checked.problems),
+            )
         )
 
-    progress.step("Explain in ImageJ")
+    progress.step(say("Explain in ImageJ"))
     macro = work / "grad_cam.ijm"
     shutil.copyfile(_macros() / "grad_cam.ijm", macro)
     before = len(ij.results().rows)
@@ -139,31 +149,37 @@ def _make(work: Path, *, fiji: Path | None, started: float, progress: Progress) 
 
     heat = images.read(work / "mosaic heat.tif")
     shares = heat_shares(heat.array, truth)
-    progress.step("Write the report")
-    lead = (
+    progress.step(say("Write the report"))
+    lead = say(
         "A network learnt three textures from one part of three photographs, was tested on another part, and "
         "was asked by an ImageJ macro where it sees each of them in a mosaic it had never seen."
     )
     content = [
-        ("Where the network looked", _heat_section(mosaic, heat.array, shares, results)),
+        (say("Where the network looked"), _heat_section(mosaic, heat.array, shares, results)),
         (
-            "What the figures mean",
+            say("What the figures mean"),
             report.paragraph(
-                "Training, selection and test patches come from separate parts of the same three photographs, one "
-                "for each class. The figures say how well these three surfaces are told apart, not how well brick "
-                "is known from grass in the world."
+                say(
+                    "Training, selection and test patches come from separate parts of the same three "
+                    "photographs, one for each class. The figures say how well these three surfaces are told "
+                    "apart, not how well brick is known from grass in the world."
+                )
             ),
         ),
         *sections(learnt),
         (
-            "Versions",
+            say("Versions"),
             report.pairs(
-                report.versions() | {"ImageJ": ij.version, "time": f"{time.monotonic() - started:.0f} s"}
+                report.versions()
+                | {
+                    "ImageJ": ij.version,
+                    say("time"): say("{seconds:.0f} s", seconds=time.monotonic() - started),
+                }
             ),
         ),
     ]
     write_text(
-        work / "report.html", report.page("Mikata demo: from photographs to a heat map", lead, content)
+        work / "report.html", report.page(say("Mikata demo: from photographs to a heat map"), lead, content)
     )
 
 
@@ -229,33 +245,38 @@ def _heat_section(
 ) -> str:
     maximum = float(heat.max())
     grey = np.repeat(mosaic[..., None], 3, axis=2)
-    shown = [report.picture(grey, "The mosaic: pieces of the test part, two of each texture.", 384)]
+    shown = [report.picture(grey, say("The mosaic: pieces of the test part, two of each texture."), 384)]
     shown += [
         report.picture(
             render(grey, heat[k], maximum=maximum, opacity_percent=70),
-            f"{share.name}: {share.share:.1%} of the heat inside its tiles.",
+            say("{name}: {share:.1%} of the heat inside its tiles.", name=share.name, share=share.share),
             384,
         )
         for k, share in enumerate(shares)
     ]
     rows = tuple(
-        (s.name, f"{s.share:.1%}", f"{s.area:.1%}", "yes" if s.share >= GOAL_HEAT else "NO") for s in shares
+        (s.name, f"{s.share:.1%}", f"{s.area:.1%}", say("yes") if s.share >= GOAL_HEAT else say("NO"))
+        for s in shares
     )
     columns = (
-        "class",
-        "positive heat inside its tiles",
-        "area of its tiles",
-        f"goal reached: {GOAL_HEAT:.0%}",
+        say("class"),
+        say("positive heat inside its tiles"),
+        say("area of its tiles"),
+        say("goal reached: {goal:.0%}", goal=GOAL_HEAT),
     )
     scale = np.repeat(lut("Fire")[None], 14, axis=0)
     return (
         report.pictures(shown)
-        + report.picture(scale, f"Heat from 0 to {maximum:.3g}, the same for all maps.", 256)
+        + report.picture(
+            scale, say("Heat from 0 to {maximum:.3g}, the same for all maps.", maximum=maximum), 256
+        )
         + report.paragraph(
-            "Heat without a reason would lie inside a class's tiles by their share of "
-            "the area; one mosaic (n = 1), so no interval."
+            say(
+                "Heat without a reason would lie inside a class's tiles by their share of the area; one mosaic "
+                "(n = 1), so no interval."
+            )
         )
         + report.table(Table("", columns, rows))
-        + report.paragraph("The Results table that the macro left in ImageJ (Grad-CAM.csv):")
+        + report.paragraph(say("The Results table that the macro left in ImageJ (Grad-CAM.csv):"))
         + report.table(results)
     )

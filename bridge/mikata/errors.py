@@ -19,6 +19,8 @@ Doors show a `MikataError` as its sentence alone; every other exception keeps it
 
 from __future__ import annotations
 
+from mikata.language import say
+
 
 class MikataError(Exception):
     """Something the user can act on."""
@@ -71,5 +73,5 @@ class MacroError(ImageJError):
 class Cancelled(MikataError):
     """The user asked to stop."""
 
-    def __init__(self, message: str = "Cancelled.") -> None:
-        super().__init__(message)
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(say("Cancelled.") if message is None else message)

@@ -10,6 +10,8 @@ import functools
 import gettext
 import locale
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,20 @@ def language() -> str:
     chosen = next((name for name in wished if name), "") or (locale.getlocale()[0] or "")
     # Windows says Japanese_Japan where others say ja_JP
     return "ja" if chosen.lower().startswith("ja") else "en"
+
+
+@contextmanager
+def speaking(name: str) -> Iterator[None]:
+    """A language for a while, in this process: for what is written in another's."""
+    before = os.environ.get(LANGUAGE_VARIABLE)
+    os.environ[LANGUAGE_VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[LANGUAGE_VARIABLE]
+        else:
+            os.environ[LANGUAGE_VARIABLE] = before
 
 
 @functools.cache

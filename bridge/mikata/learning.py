@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 
 from mikata import datasets, evaluation, packaging, report
 from mikata.errors import OutputError
-from mikata.evaluation import Report
+from mikata.evaluation import Report, words
+from mikata.language import say
 from mikata.outputs import first_few, probe, write_csv, write_text
 from mikata.packaging import CheckReport
 from mikata.training import recipe as recipes
 from mikata.training.checkpoints import CHECKPOINTS
+from mikata.training.fitting import StoppedBy
 from mikata.training.run import Run, train
 from mikata.types import Plot, Progress, Table
 
@@ -48,28 +51,54 @@ class Learnt:
     def message(self) -> str:
         """What came out, in sentences for the one who started it."""
         listed = [f"{path.name}: {why}" for path, why in (*self.run.dataset.skipped, *self.scores.skipped)]
-        return f"{self.summary}{f' Skipped: {first_few(listed)}.' if listed else ''} {report.NOTICE}"
+        sentences = [self.summary]
+        if listed:
+            sentences.append(say("Skipped: {files}.", files=first_few(listed)))
+        return " ".join([*sentences, say("Research use, not for diagnosis.")])
 
     @property
     def summary(self) -> str:
         """What came out, naming no file, for pages that are given on."""
-        run, accuracy = self.run, self.scores.accuracy
-        text = f"{self.package.name}: test accuracy {_share(accuracy.value)} ({interval_words(self.scores)})."
+        run = self.run
+        sentences = [
+            say(
+                "{package}: test accuracy {accuracy} ({interval}).",
+                package=self.package.name,
+                accuracy=_share(self.scores.accuracy.value),
+                interval=interval_words(self.scores),
+            )
+        ]
         if run.stopped_by == "interrupted":
-            text += f" The training was stopped in epoch {len(run.history) + 1}; "
-            text += f"the package holds the weights of epoch {run.best_epoch}, and the folder "
-            text += f"{run.checkpoint.parent.name} beside it the last ones."
+            sentences.append(
+                say(
+                    "The training was stopped in epoch {epoch}; the package holds the weights of epoch {best}, "
+                    "and the folder {folder} beside it the last ones.",
+                    epoch=len(run.history) + 1,
+                    best=run.best_epoch,
+                    folder=run.checkpoint.parent.name,
+                )
+            )
         if run.dataset.skipped:
-            text += f" {len(run.dataset.skipped)} file(s) could not be used."
+            sentences.append(say("{count} file(s) could not be used.", count=len(run.dataset.skipped)))
         if self.scores.skipped:
-            text += (
-                f" {len(self.scores.skipped)} test image(s) could not be judged and are not in the figures."
+            sentences.append(
+                say(
+                    "{count} test image(s) could not be judged and are not in the figures.",
+                    count=len(self.scores.skipped),
+                )
             )
         if run.dataset.ignored_columns:
-            text += f" Columns that were not used: {', '.join(run.dataset.ignored_columns)}."
+            sentences.append(
+                say("Columns that were not used: {columns}.", columns=", ".join(run.dataset.ignored_columns))
+            )
         if not self.checked.passed:
-            text += f" The package does NOT pass its own test: {'; '.join(self.checked.problems)}."
-        return text
+            sentences.append(
+                say(
+                    "The package does NOT pass its own test: {problems}.",
+                    problems="; ".join(self.checked.problems),
+                )
+            )
+        return " ".join(sentences)
 
     @property
     def table(self) -> Table:
@@ -103,7 +132,6 @@ class Learnt:
 
 
 _PARTS = ("training", "selection")
-_STARTS = {"none": "random weights", "imagenet": "torchvision's ImageNet weights"}
 
 
 def train_package(
@@ -157,7 +185,10 @@ def train_package(
     for path in (archive, page, predictions):
         if path.exists() and not overwrite:
             raise OutputError(
-                f"{path} is already there. Choose another name for the package, or let Train overwrite it."
+                say(
+                    "{path} is already there. Choose another name for the package, or let Train overwrite it.",
+                    path=path,
+                )
             )
     probe(out.parent)
     settings = recipes.read(recipe).change(**(changes or {}))
@@ -165,9 +196,9 @@ def train_package(
     dataset = datasets.read(data, progress=progress)
     run = train(dataset, settings, folder=checkpoints, progress=progress)
     # from here on nothing asks `progress` whether to stop: what was learnt is to be kept
-    progress.show("Test")
+    progress.show(say("Test"))
     scores = evaluation.evaluate(run, run.parts["test"])
-    progress.show("Package")
+    progress.show(say("Package"))
     packaging.write(
         out,
         run,
@@ -181,10 +212,11 @@ def train_package(
         overwrite=overwrite,
     )
     packaging.zip_package(out, archive, overwrite=overwrite)
-    progress.show("Check the package")
+    progress.show(say("Check the package"))
     learnt = Learnt(run, scores, out, archive, page, predictions, packaging.check(out))
-    versions = ("Versions", report.pairs(report.versions()))
-    write_text(page, report.page(f"Training of {name}", learnt.summary, [*sections(learnt), versions]))
+    versions = (say("Versions"), report.pairs(report.versions()))
+    title = say("Training of {name}", name=name)
+    write_text(page, report.page(title, learnt.summary, [*sections(learnt), versions]))
     write_csv(predictions, learnt.predictions)
     if run.stopped_by != "interrupted":
         for file in CHECKPOINTS:
@@ -204,12 +236,19 @@ def _checkpoint_folder(folder: Path, overwrite: bool) -> Path:
     inside = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
     if (folder.exists() and not folder.is_dir()) or inside - set(CHECKPOINTS):
         raise OutputError(
-            f"{folder} is already there and holds other files; the training keeps its checkpoints in a folder of "
-            "this name. Choose another name for the package."
+            say(
+                "{folder} is already there and holds other files; the training keeps its checkpoints in a "
+                "folder of this name. Choose another name for the package.",
+                folder=folder,
+            )
         )
     if inside and not overwrite:
         raise OutputError(
-            f"{folder} holds the weights of a training that did not end. Move them, or let Train overwrite them."
+            say(
+                "{folder} holds the weights of a training that did not end. Move them, or let Train overwrite "
+                "them.",
+                folder=folder,
+            )
         )
     return folder
 
@@ -217,62 +256,106 @@ def _checkpoint_folder(folder: Path, overwrite: bool) -> Path:
 def sections(learnt: Learnt) -> list[tuple[str, str]]:
     """The parts of a training's report, for pages that hold more than that."""
     run, scores = learnt.run, learnt.scores
-    counts = [(part, *(_count(run, part, label) for label in run.classes)) for part in datasets.PARTS]
-    notes = "".join(report.paragraph(note) for note in scores.notes)
+    parts = _parts()
+    counts = [(parts[part], *(_count(run, part, label) for label in run.classes)) for part in datasets.PARTS]
+    notes = "".join(report.paragraph(note) for note in words.notes(scores))
     return [
         (
-            "How well it does on images it has not seen",
-            report.headline(_share(scores.accuracy.value), f"accuracy: {interval_words(scores)}")
-            + report.paragraph(scores.protocol)
+            say("How well it does on images it has not seen"),
+            report.headline(
+                _share(scores.accuracy.value), say("accuracy: {interval}", interval=interval_words(scores))
+            )
+            + report.paragraph(words.protocol(scores))
             + notes
             + report.matrix(scores.confusion.tolist(), run.classes)
-            + report.table(learnt.table),
+            + report.scores(scores),
         ),
         (
-            "How it was trained",
+            say("How it was trained"),
             report.plot(
                 report.curves_plot(run.history, run.best_epoch),
-                "Training figures are of augmented images while the weights still change; the selection "
-                "images, which choose the epoch, are shown as they are.",
+                say(
+                    "Training figures are of augmented images while the weights still change; the selection "
+                    "images, which choose the epoch, are shown as they are."
+                ),
             )
             + report.pairs(
                 {
-                    "network": run.recipe.stage.network,
-                    "recipe": Path(run.recipe.source).name,
-                    "started from": run.parent.get("name") or _STARTS[run.recipe.stage.weights],
-                    "normalisation": _normalisation(run),
-                    "epochs": f"{len(run.history)}, kept: {run.best_epoch} (lowest selection loss)",
-                    "ended": run.stopped_by,
-                    "seed": run.seed,
-                    "device": run.device,
-                    "time": f"{run.seconds:.0f} s",
+                    say("network"): run.recipe.stage.network,
+                    say("recipe"): Path(run.recipe.source).name,
+                    say("started from"): run.parent.get("name") or _start(run),
+                    say("normalisation"): _normalisation(run),
+                    say("epochs"): say(
+                        "{count}, kept: {best} (lowest selection loss)",
+                        count=len(run.history),
+                        best=run.best_epoch,
+                    ),
+                    say("ended"): _end(run),
+                    say("seed"): run.seed,
+                    say("device"): run.device,
+                    say("time"): say("{seconds:.0f} s", seconds=run.seconds),
                 }
             ),
         ),
         (
-            "Data",
-            report.paragraph(f"The split is {run.split}. The test images were used once, after the training.")
-            + report.table(Table("", ("part", *run.classes), tuple(counts)))
+            say("Data"),
+            report.paragraph(
+                say(
+                    "The split is {split}. The test images were used once, after the training.",
+                    split=_split(run),
+                )
+            )
+            + report.table(Table("", (say("part"), *run.classes), tuple(counts)))
             + report.pairs(
                 {
-                    "truth rests on": ", ".join(f"{k} ({n})" for k, n in run.dataset.references.items()),
+                    say("truth rests on"): _listed(
+                        (say("not stated") if name == datasets.NOT_STATED else name, count)
+                        for name, count in run.dataset.references.items()
+                    ),
                     **_kinds(run),
-                    "files that could not be used": len(run.dataset.skipped),
-                    "test images that could not be judged": len(scores.skipped),
-                    "columns not used": ", ".join(run.dataset.ignored_columns) or "none",
-                    "fingerprint": run.dataset.fingerprint,
+                    say("files that could not be used"): len(run.dataset.skipped),
+                    say("test images that could not be judged"): len(scores.skipped),
+                    say("columns not used"): ", ".join(run.dataset.ignored_columns) or say("none"),
+                    say("fingerprint"): run.dataset.fingerprint,
                 }
             ),
         ),
-        ("The package", _package(learnt)),
+        (say("The package"), _package(learnt)),
     ]
+
+
+def _parts() -> dict[str, str]:
+    return {"training": say("training"), "selection": say("selection"), "test": say("test")}
+
+
+def _start(run: Run) -> str:
+    starts = {"none": say("random weights"), "imagenet": say("torchvision's ImageNet weights")}
+    return starts[run.recipe.stage.weights]
+
+
+def _end(run: Run) -> str:
+    ends: dict[StoppedBy, str] = {
+        "finished": say("finished"),
+        "early stopping": say("early stopping"),
+        "interrupted": say("interrupted"),
+    }
+    return ends[run.stopped_by]
+
+
+def _split(run: Run) -> str:
+    """`Run.split`, which records keep in English, for readers."""
+    grouping = words.grouping(run.dataset)
+    if any(entry.split for entry in run.dataset.entries):
+        return say("{grouping}, given in the table", grouping=grouping)
+    return grouping
 
 
 def _count(run: Run, part: str, label: str) -> str:
     entries = [entry for entry in run.parts[part] if entry.label == label]
     if not run.dataset.has_patients:
-        return f"{len(entries)} images"
-    return f"{len(entries)} images of {len({entry.patient for entry in entries})} patients"
+        return say("{n} images", n=len(entries))
+    patients = len({entry.patient for entry in entries})
+    return say("{n} images of {patients} patients", n=len(entries), patients=patients)
 
 
 def _defined(value: float) -> float | str:
@@ -292,31 +375,50 @@ def _kinds(run: Run) -> dict[str, str]:
     for column in ("site", "view", "phase", "laterality"):
         counts = Counter(getattr(entry, column) for entry in run.dataset.entries)
         if 1 < len(counts) <= _MOST_KINDS or (len(counts) == 1 and "" not in counts):
-            found[column] = ", ".join(f"{k or 'not stated'} ({n})" for k, n in sorted(counts.items()))
+            found[column] = _listed((k or say("not stated"), n) for k, n in sorted(counts.items()))
     return found
+
+
+def _listed(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts)
 
 
 _MOST_KINDS = 12  # more values than that are no kinds, and might tell of single patients
 
 
 def _package(learnt: Learnt) -> str:
-    formats = {f.weights: "passed" if f.passed else "; ".join(f.messages) for f in learnt.checked.formats}
+    formats = {
+        f.weights: say("passed") if f.passed else "; ".join(f.messages) for f in learnt.checked.formats
+    }
     size = sum(f.stat().st_size for f in learnt.package.iterdir()) / 1e6
     return report.paragraph(
-        f"{learnt.package.name} is a BioImage.IO package of {size:.1f} MB: install {learnt.archive.name} in "
-        "deepImageJ. Its own test with each kind of weights:"
-    ) + report.pairs(formats or {"description": "; ".join(learnt.checked.problems)})
+        say(
+            "{package} is a BioImage.IO package of {size:.1f} MB: install {archive} in deepImageJ. Its own test "
+            "with each kind of weights:",
+            package=learnt.package.name,
+            size=size,
+            archive=learnt.archive.name,
+        )
+    ) + report.pairs(formats or {say("description"): "; ".join(learnt.checked.problems)})
 
 
 def interval_words(scores: Report) -> str:
     """The accuracy's interval with everything that a reader must know of it."""
-    accuracy = scores.accuracy
-    bounds = accuracy.interval
-    patients = f" of {scores.n_patients} patients" if scores.n_patients else ""
-    return (
-        f"{bounds.level:.0%} interval {_share(bounds.low)} to {_share(bounds.high)}, {bounds.method}, "
-        f"n = {scores.n} images{patients}"
-    )
+    bounds = scores.accuracy.interval
+    values = {
+        "level": bounds.level,
+        "low": _share(bounds.low),
+        "high": _share(bounds.high),
+        "method": words.method(bounds.method),
+        "n": scores.n,
+    }
+    if scores.n_patients:
+        return say(
+            "{level:.0%} interval {low} to {high}, {method}, n = {n} images of {patients} patients",
+            patients=scores.n_patients,
+            **values,
+        )
+    return say("{level:.0%} interval {low} to {high}, {method}, n = {n} images", **values)
 
 
 def _share(value: float) -> str:

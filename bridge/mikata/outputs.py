@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mikata.errors import OutputError
+from mikata.language import say
 from mikata.types import Table
 
 
@@ -32,14 +33,18 @@ def written(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(
+            say("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
     beside = Path(name)
     try:
         yield beside
         beside.chmod(0o666 & ~_umask())  # mkstemp makes files private; results are ordinary files
         beside.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(
+            say("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -52,7 +57,13 @@ def probe(folder: Path) -> None:
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(
+            say(
+                "The folder {folder} cannot be written: {reason}.",
+                folder=folder,
+                reason=error.strerror or error,
+            )
+        ) from error
 
 
 @contextmanager
@@ -72,7 +83,9 @@ def written_folder(folder: Path) -> Iterator[Path]:
         beside.chmod(0o777 & ~_umask())  # mkdtemp makes folders private; results are ordinary ones
         _take_place(beside, folder)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(
+            say("{folder} cannot be written: {reason}.", folder=folder, reason=error.strerror or error)
+        ) from error
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
@@ -103,7 +116,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def first_few(words: Sequence[str], most: int = 5) -> str:
     """The first of many words, and how many more there are, for messages that must stay readable."""
-    more = f"; and {len(words) - most} more" if len(words) > most else ""
+    more = say("; and {count} more", count=len(words) - most) if len(words) > most else ""
     return "; ".join(words[:most]) + more
 
 
@@ -156,17 +169,22 @@ class ResultFolder:
         # by the file and not its name: one file has many paths
         self._protected = {_identity(path) for path in protected if path is not None and path.exists()}
         if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{folder} is a file; give a folder for the results.")
+            raise OutputError(say("{folder} is a file; give a folder for the results.", folder=folder))
         probe(folder)
 
     def path(self, name: str) -> Path:
         """Where a file of that name goes."""
         path = self.folder / name
         if path.exists() and _identity(path) in self._protected:
-            raise OutputError(f"{path} is one of the images that were given. Choose another folder.")
+            raise OutputError(
+                say("{path} is one of the images that were given. Choose another folder.", path=path)
+            )
         if path.exists() and not self.overwrite:
             raise OutputError(
-                f"{path} is already there. Choose another folder, or let the command overwrite it."
+                say(
+                    "{path} is already there. Choose another folder, or let the command overwrite it.",
+                    path=path,
+                )
             )
         return path
 

@@ -11,6 +11,7 @@ import torch
 
 from mikata.errors import ImageError
 from mikata.images import Images
+from mikata.language import say
 from mikata.networks import Model, read_package, to_input
 from mikata.outputs import ResultFolder, first_few
 from mikata.types import Image, Progress, Result, Table
@@ -43,7 +44,7 @@ def device() -> torch.device:
 
 
 def batches(
-    model: Model, source: Images, size: int, progress: Progress, message: str = "Predict"
+    model: Model, source: Images, size: int, progress: Progress, message: str
 ) -> Iterator[tuple[list[Plane], torch.Tensor]]:
     """Planes of all images as network input (N, C, H, W), at most `size` at a time, all of one H x W.
 
@@ -86,9 +87,9 @@ def batches(
 def _where(image: Image, name: str, z: int, t: int) -> str:
     parts = [name]
     if image.size("Z") > 1:
-        parts.append(f"slice {z}")
+        parts.append(say("slice {z}", z=z))
     if image.size("T") > 1:
-        parts.append(f"frame {t}")
+        parts.append(say("frame {t}", t=t))
     return ", ".join(parts)
 
 
@@ -96,7 +97,7 @@ def predict(model: Model, source: Images, *, batch: int, progress: Progress) -> 
     """Predict every plane of all images, in order."""
     where = device()
     classifier = model.classifier.to(where).eval()
-    for planes, tensor in batches(model, source, batch, progress):
+    for planes, tensor in batches(model, source, batch, progress, say("Predict")):
         with torch.inference_mode():
             probabilities = classifier(tensor.to(where)).float().cpu()
         for plane, row in zip(planes, probabilities.tolist(), strict=True):
@@ -127,8 +128,9 @@ def predict_images(
     ]
     table = Table("Predict", columns, tuple(rows))
     files = (folder.write_table("Predict.csv", table),) if folder else ()
-    message = f"{len(rows)} plane(s) predicted by {network.path.name}.{skipped_note(source)}"
-    return Result(f"{message} Research use, not for diagnosis.", tables=(table,), files=files)
+    message = say("{count} plane(s) predicted by {model}.", count=len(rows), model=network.path.name)
+    notice = say("Research use, not for diagnosis.")
+    return Result(f"{message}{skipped_note(source)} {notice}", tables=(table,), files=files)
 
 
 def skipped_note(source: Images) -> str:
@@ -138,10 +140,19 @@ def skipped_note(source: Images) -> str:
     reasons: dict[Path, list[str]] = {}
     for path, why in source.skipped:
         reasons.setdefault(path, []).append(why)
-    planes = len(source.skipped) - len(reasons)
     listed = [
-        f"{path.name}: {found[0]}" + (f" ({len(found)} planes)" if len(found) > 1 else "")
+        say("{file}: {reason} ({count} planes)", file=path.name, reason=found[0], count=len(found))
+        if len(found) > 1
+        else f"{path.name}: {found[0]}"
         for path, found in reasons.items()
     ]
-    count = f"{len(source.skipped)} planes of " if planes else ""
-    return f" Skipped: {count}{len(reasons)} file(s) ({first_few(listed)})."
+    if len(source.skipped) > len(reasons):
+        note = say(
+            "Skipped: {planes} planes of {files} file(s) ({reasons}).",
+            planes=len(source.skipped),
+            files=len(reasons),
+            reasons=first_few(listed),
+        )
+    else:
+        note = say("Skipped: {files} file(s) ({reasons}).", files=len(reasons), reasons=first_few(listed))
+    return f" {note}"

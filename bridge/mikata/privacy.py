@@ -13,6 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from mikata.errors import OutputError
+from mikata.language import say
 
 _SALT_BYTES = 32
 _FILE = "pseudonym-salt"
@@ -57,13 +58,22 @@ def _salt(path: Path) -> bytes:
         salt = path.read_bytes()
     except OSError as error:
         raise OutputError(
-            f"The secret that makes pseudonyms, {path}, can be neither read nor made "
-            f"({error.strerror or error}). Give yourself the right to read and write its folder."
+            say(
+                "The secret that makes pseudonyms, {path}, can be neither read nor made ({reason}). Give "
+                "yourself the right to read and write its folder.",
+                path=path,
+                reason=error.strerror or error,
+            )
         ) from error
     if len(salt) != _SALT_BYTES:
         raise OutputError(
-            f"The secret that makes pseudonyms, {path}, is damaged: {len(salt)} bytes, not {_SALT_BYTES}. "
-            "Bring it back from a copy, or delete it: new results then get new pseudonyms."
+            say(
+                "The secret that makes pseudonyms, {path}, is damaged: {found} bytes, not {wanted}. "
+                "Bring it back from a copy, or delete it: new results then get new pseudonyms.",
+                path=path,
+                found=len(salt),
+                wanted=_SALT_BYTES,
+            )
         )
     return salt
 

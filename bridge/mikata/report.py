@@ -1,15 +1,23 @@
-"""Self-contained HTML pages: one file with its pictures inside, which opens offline on any machine."""
+"""Self-contained HTML pages: one file with its pictures inside, which opens offline on any machine.
+
+Sentences and headings are in the user's language; class names and names of columns stay as they are.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mikata.evaluation import Report, words
+from mikata.language import language, say
 from mikata.types import Table
 
 if TYPE_CHECKING:
@@ -17,12 +25,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-NOTICE = "Research use, not for diagnosis."
+_JAPANESE_FONTS = (  # of Windows, macOS and Linux
+    "Yu Gothic",
+    "Meiryo",
+    "MS Gothic",
+    "Hiragino Sans",
+    "Hiragino Kaku Gothic ProN",
+    "Noto Sans CJK JP",
+    "Noto Sans JP",
+    "IPAexGothic",
+    "IPAGothic",
+    "VL Gothic",
+    "TakaoGothic",
+)
 
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", sans-serif; color: #1c2733;
-       margin: 0 auto; max-width: 60rem; padding: 1.5rem; }
+body { font: 16px/1.5 system-ui, "Segoe UI", "Hiragino Sans", "Yu Gothic UI", Meiryo,
+       "Noto Sans CJK JP", sans-serif;
+       color: #1c2733; margin: 0 auto; max-width: 60rem; padding: 1.5rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
 .notice { background: #fff4d6; border-left: 4px solid #d99a00; padding: .4rem .8rem; margin: .8rem 0 1.2rem; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
@@ -31,7 +52,7 @@ figcaption { font-size: .85rem; color: #52606d; max-width: 34rem; margin-top: .3
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { border-bottom: 1px solid #d5dce3; padding: .3rem .7rem; text-align: left; }
-td.number { text-align: right; }
+th { word-break: keep-all; } td.number { text-align: right; }
 .matrix td { text-align: center; min-width: 4rem; height: 2.4rem; } .matrix td.dark { color: white; }
 .figure-value { font-size: 1.6rem; font-weight: 600; }
 """
@@ -39,11 +60,12 @@ td.number { text-align: right; }
 
 def page(title: str, lead: str, sections: Iterable[tuple[str, str]]) -> str:
     """A whole page; `lead` is plain text, sections are (heading, HTML)."""
+    notice = escape(say("Research use, not for diagnosis."))
     body = "".join(f"<section><h2>{escape(heading)}</h2>{html}</section>" for heading, html in sections)
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!DOCTYPE html><html lang="{language()}"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
-        f'<h1>{escape(title)}</h1><p>{escape(lead)}</p><p class="notice">{NOTICE}</p>{body}</body></html>\n'
+        f'<h1>{escape(title)}</h1><p>{escape(lead)}</p><p class="notice">{notice}</p>{body}</body></html>\n'
     )
 
 
@@ -70,6 +92,30 @@ def _cell(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f'<td class="number">{value}</td>'
     return f"<td>{escape('' if value is None else str(value))}</td>"
+
+
+def scores(found: Report) -> str:
+    """Every score with its interval, in a table."""
+    columns = (
+        say("figure"), say("value"), say("low"), say("high"), say("level"), say("interval"), say("n"),
+        say("independent"),
+    )  # fmt: skip
+    rows = [
+        (
+            f.name,
+            *map(_defined, (f.value, f.low, f.high)),
+            f.level,
+            words.method(f.method),
+            f.n,
+            words.unit(f.unit),
+        )
+        for f in found.figures(say)
+    ]
+    return table(Table("", columns, tuple(rows)))
+
+
+def _defined(value: float) -> float | str:
+    return value if math.isfinite(value) else say("not defined")
 
 
 def pairs(content: Mapping[str, object]) -> str:
@@ -113,6 +159,7 @@ def matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     A table and not a plot: class names in any script are then shown in the reader's own fonts.
     """
     head = "".join(f"<th>{escape(name)}</th>" for name in classes)
+    predicted, truth = escape(say("predicted")), escape(say("truth"))
     rows = ""
     for name, counts in zip(classes, confusion, strict=True):
         total = max(sum(counts), 1)
@@ -123,8 +170,8 @@ def matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
         rows += "</tr>"
     return (
         '<div class="wide"><table class="matrix"><thead>'
-        f'<tr><th></th><th colspan="{len(classes)}">predicted</th></tr><tr><th>truth</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>" + paragraph("Numbers of test images.")
+        f'<tr><th></th><th colspan="{len(classes)}">{predicted}</th></tr><tr><th>{truth}</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>" + paragraph(say("Numbers of test images."))
     )
 
 
@@ -132,24 +179,49 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure
     """Loss and accuracy over the epochs, with the epoch that was kept."""
     from matplotlib.figure import Figure
 
+    names = {
+        "loss": say("loss"),
+        "accuracy": say("accuracy"),
+        "training": say("training"),
+        "selection": say("selection"),
+        "kept": say("kept"),
+        "epoch": say("epoch"),
+    }
+    font: dict[str, list[str]] = {}
+    if language() == "ja":
+        found = _japanese_font()
+        # without a font that has the letters matplotlib draws a box for each
+        names, font = (names, {"family": [found]}) if found else ({name: name for name in names}, {})
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(8, 3))
     for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for part in ("training", "selection"):
             values = [row.get(f"{part}_{what}") for row in history]
             if any(v is not None for v in values):
-                axes.plot(epochs, values, marker=".", label=part)
-        axes.axvline(best_epoch, color="grey", linestyle=":", label="kept")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(what)
-    axes.legend()
+                axes.plot(epochs, values, marker=".", label=names[part])
+        axes.axvline(best_epoch, color="grey", linestyle=":", label=names["kept"])
+        axes.set_xlabel(names["epoch"], **font)
+        axes.set_ylabel(names[what], **font)
+    axes.legend(prop=font or None)
     figure.tight_layout()
     return figure
+
+
+def _japanese_font() -> str | None:
+    """The first of the usual Japanese fonts that this machine has."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    # matplotlib keeps a list of the fonts it once found, which lacks those installed since
+    for path in set(findSystemFonts()) - {font.fname for font in fontManager.ttflist}:
+        with suppress(OSError, RuntimeError):  # a font that cannot be read is none
+            fontManager.addfont(path)
+    installed = {font.name for font in fontManager.ttflist if Path(font.fname).is_file()}
+    return next((name for name in _JAPANESE_FONTS if name in installed), None)
 
 
 def versions() -> dict[str, str]:
     """Versions of what makes the figures."""
     names = ("mikata", "torch", "torchvision", "lightning", "numpy", "tifffile", "roifile", "bioimageio.core")
-    return {"Python": platform.python_version(), "system": platform.platform(terse=True)} | {
+    return {"Python": platform.python_version(), say("system"): platform.platform(terse=True)} | {
         name: version(name) for name in names
     }

@@ -254,8 +254,12 @@ class Result:
         that image's overlay as it is.
     images, tables, plots:
         To be shown by the door.
+    manager:
+        ROIs for ImageJ's ROI Manager.
     files:
         What the command itself has written.
+    page:
+        One of them that a person at a screen wants to see at once: a report (HTML).
     stopped:
         Whether the user stopped it before its end; what it then holds is complete in itself.
     """
@@ -265,7 +269,9 @@ class Result:
     images: tuple[Image, ...] = ()
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
+    manager: tuple[Region, ...] = ()
     files: tuple[Path, ...] = ()
+    page: Path | None = None
     stopped: bool = False
 
 

@@ -25,7 +25,7 @@ name = File.getNameWithoutExtension(image);
 first = nResults;  // the table may hold rows of earlier runs
 
 // The overlay comes onto the image, the heat as an image of its own, the figures into Results.
-run("Grad-CAM...", "model=[" + model + "] target=all opacity_percent=70");
+run("Grad-CAM Heat Map...", "model=[" + model + "] target=all opacity_percent=70");
 
 selectImage(name + " heat");
 saveAs("Tiff", folder + name + " heat.tif");

@@ -37,23 +37,23 @@ def message(text: str) -> str:
 model = f"model=[{arguments.package}]"
 opened = f'open("{arguments.image.as_posix()}");'
 found["errors"] = {
-    "no image": message(f'run("Grad-CAM...", "{model}");'),
-    "unknown key": message(f'{opened} run("Grad-CAM...", "{model} targt=all");'),
-    "unknown class": message(f'run("Grad-CAM...", "{model} target=brik");'),
-    "unknown layer": message(f'run("Grad-CAM...", "{model} layer=nowhere");'),
-    "unknown lut": message(f'run("Grad-CAM...", "{model} lut=Fir");'),
-    "out of range": message(f'run("Grad-CAM...", "{model} opacity_percent=101");'),
-    "no model": message('run("Grad-CAM...", "target=all");'),
-    "no package": message(f'run("Predict...", "model=[{arguments.folder}]");'),
-    "flag": message(f'run("Grad-CAM...", "{model} hide_colour_bar=yes");'),
-    "constant": message(f'newImage("grey", "8-bit", 64, 64, 1); run("Predict...", "{model}");'),
+    "no image": message(f'run("Grad-CAM Heat Map...", "{model}");'),
+    "unknown key": message(f'{opened} run("Grad-CAM Heat Map...", "{model} targt=all");'),
+    "unknown class": message(f'run("Grad-CAM Heat Map...", "{model} target=brik");'),
+    "unknown layer": message(f'run("Grad-CAM Heat Map...", "{model} layer=nowhere");'),
+    "unknown lut": message(f'run("Grad-CAM Heat Map...", "{model} lut=Fir");'),
+    "out of range": message(f'run("Grad-CAM Heat Map...", "{model} opacity_percent=101");'),
+    "no model": message('run("Grad-CAM Heat Map...", "target=all");'),
+    "no package": message(f'run("Predict Images...", "model=[{arguments.folder}]");'),
+    "flag": message(f'run("Grad-CAM Heat Map...", "{model} hide_colour_bar=yes");'),
+    "constant": message(f'newImage("grey", "8-bit", 64, 64, 1); run("Predict Images...", "{model}");'),
     "not a number": message(
-        f'newImage("nan", "32-bit ramp", 64, 64, 1); setPixel(3, 3, NaN); run("Predict...", "{model}");'
+        f'newImage("nan", "32-bit ramp", 64, 64, 1); setPixel(3, 3, NaN); run("Predict Images...", "{model}");'
     ),
     "in colour": message(
-        f'newImage("rgb", "RGB ramp", 64, 64, 1); setPixel(3, 3, 255); run("Predict...", "{model}");'
+        f'newImage("rgb", "RGB ramp", 64, 64, 1); setPixel(3, 3, 255); run("Predict Images...", "{model}");'
     ),
-    "variable": message(f'run("Predict...", "{model} batch=&nothing");'),
+    "variable": message(f'run("Predict Images...", "{model} batch=&nothing");'),
     "command of ImageJ": message('run("No Such Command");'),
 }
 ij.close_all()
@@ -62,7 +62,7 @@ macro = f"""
 {opened}
 id = getImageID();
 k = 60;
-run("Grad-CAM...", "{model} target=all opacity_percent=&k lut=Inferno");
+run("Grad-CAM Heat Map...", "{model} target=all opacity_percent=&k lut=Inferno");
 saveAs("Tiff", "{(arguments.folder / "heat.tif").as_posix()}");
 selectImage(id);
 run("Invert");
@@ -77,14 +77,14 @@ ij.close_all()
 # a second run replaces the heat of the first, and flags may be written out
 again = ij.run_macro(
     f'{opened} makeRectangle(5, 5, 20, 20); Overlay.addSelection("red"); run("Clear Results");'
-    f' run("Grad-CAM...", "{model} result=overlay hide_colour_bar=true"); n = Overlay.size;'
-    f' run("Grad-CAM...", "{model} result=overlay hide_colour_bar=true"); return "" + n + " " + Overlay.size + " " + nImages;'
+    f' run("Grad-CAM Heat Map...", "{model} result=overlay hide_colour_bar=true"); n = Overlay.size;'
+    f' run("Grad-CAM Heat Map...", "{model} result=overlay hide_colour_bar=true"); return "" + n + " " + Overlay.size + " " + nImages;'
 )
 found["again"] = again
 ij.close_all()
 
 # the table of two commands: no figure of one in the rows of the other
-ij.run_macro(f'{opened} run("Clear Results"); run("Predict...", "{model}"); run("Grad-CAM...", "{model}");')
+ij.run_macro(f'{opened} run("Clear Results"); run("Predict Images...", "{model}"); run("Grad-CAM Heat Map...", "{model}");')
 table = from_results()
 found["mixed"] = {
     c: [None if v != v else v for v in column]
@@ -94,20 +94,20 @@ found["mixed"] = {
 ij.close_all()
 ij.run_macro(f'{opened} run("Clear Results");')
 other = arguments.image.with_name("scan.dcm").as_posix()
-ij.run_macro(f'run("Predict...", "images=[] {model}");')
-ij.run_macro(f'run("Predict...", "images=[{arguments.image.as_posix()};{other}] {model}");')
+ij.run_macro(f'run("Predict Images...", "images=[] {model}");')
+ij.run_macro(f'run("Predict Images...", "images=[{arguments.image.as_posix()};{other}] {model}");')
 found["several"] = [row[0] for row in from_results().rows]
 ij.close_all()
 if arguments.gui:  # without options as well a macro gets the defaults, and no dialog
-    found["errors"]["no options"] = message(f'{opened} run("Predict...");')
-    found["errors"]["empty options"] = message('run("Predict...", "");')
+    found["errors"]["no options"] = message(f'{opened} run("Predict Images...");')
+    found["errors"]["empty options"] = message('run("Predict Images...", "");')
     ij.close_all()
 
 dicom = arguments.image.with_name("scan.dcm").as_posix()
 for keep in ("", "keep_metadata=false", "result=heat-map", "keep_metadata"):
     target = (arguments.folder / f"dicom {keep}.tif").as_posix()
     ij.run_macro(
-        f'open("{dicom}"); id = getImageID(); run("Grad-CAM...", "{model} {keep}");'
+        f'open("{dicom}"); id = getImageID(); run("Grad-CAM Heat Map...", "{model} {keep}");'
         f' selectImage(id); saveAs("Tiff", "{target}");'
     )
     ij.close_all()

@@ -24,7 +24,7 @@ saved = Path(folder.name) / "with heat.tif"
 MACRO = f"""
 open("{Path(picture).as_posix()}");
 id = getImageID();
-run("Grad-CAM...", "model=[{package}] target=all");
+run("Grad-CAM Heat Map...", "model=[{package}] target=all");
 selectImage(id);
 saveAs("Tiff", "{saved.as_posix()}");
 run("Clear Results");

@@ -1,4 +1,4 @@
-"""Explain > Grad-CAM...: where in the image the network found its reasons."""
+"""Explain > Grad-CAM Heat Map...: where in the image the network found its reasons."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from mikata.command import Images, InputPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
-@command("Grad-CAM...", "Explain")
+@command("Grad-CAM Heat Map...", "Explain")
 def grad_cam(
     images: Images,
     *,

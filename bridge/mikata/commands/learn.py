@@ -1,4 +1,4 @@
-"""Learn > Train...: from labelled images to a packaged classifier."""
+"""Learn > Train Network...: from labelled images to a packaged classifier."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from mikata.command import OutputPath as Out
 from mikata.types import SILENT, Progress, Result
 
 
-@command("Train...", "Learn")
+@command("Train Network...", "Learn")
 def train(
     data: InputPath,
     *,

@@ -1,4 +1,4 @@
-"""Predict > Predict...: class and probabilities of images."""
+"""Predict > Predict Images...: class and probabilities of images."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from mikata.command import Images, InputPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
-@command("Predict...", "Predict")
+@command("Predict Images...", "Predict")
 def predict(
     images: Images,
     *,

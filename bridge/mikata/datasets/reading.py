@@ -18,6 +18,7 @@ from mikata.datasets.table import read_table
 from mikata.errors import DataError, ImageError
 from mikata.images import natural_key, patient_id
 from mikata.images import read as read_image
+from mikata.language import say
 from mikata.privacy import one_spelling, pseudonym
 from mikata.types import SILENT, Image, Progress
 
@@ -29,7 +30,6 @@ _NOT_FACTS = ("file", "label", "patient_alias")  # columns that an entry has in 
 class _Candidate:
     file: Path
     label: str
-    where: str
     facts: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,13 +64,21 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
     elif path.is_file():
         candidates, ignored = _from_table(path)
     else:
-        raise DataError(f"{path} does not exist. Give a folder of class folders, or a CSV table.")
+        raise DataError(
+            say("{path} does not exist. Give a folder of class folders, or a CSV table.", path=path)
+        )
     _refuse_similar_labels(path, candidates)
     entries, skipped = _open_all(candidates, progress)
     if not entries:
         file, reason = skipped[0]
         raise DataError(
-            f"None of the {len(skipped)} images of {path} can be used. The first is {file}: {reason}"
+            say(
+                "None of the {count} images of {path} can be used. The first is {file}: {reason}",
+                count=len(skipped),
+                path=path,
+                file=file,
+                reason=reason,
+            )
         )
     _refuse_two_labels(path, entries)
     _refuse_mixed_values(path, entries)
@@ -86,22 +94,39 @@ def _from_folder(folder: Path) -> list[_Candidate]:
     folders = sorted((item for item in inside if item.is_dir()), key=lambda item: natural_key(item.name))
     if not folders:
         tables = sorted(item.name for item in inside if item.suffix.lower() in (".csv", ".tsv"))
-        instead = f" It holds {tables[0]}: give that file." if tables else ""
-        raise DataError(f"{folder} holds no class folders: one folder of images for each class.{instead}")
+        if tables:
+            raise DataError(
+                say(
+                    "{folder} holds no class folders: one folder of images for each class. "
+                    "It holds {table}: give that file.",
+                    folder=folder,
+                    table=tables[0],
+                )
+            )
+        raise DataError(
+            say("{folder} holds no class folders: one folder of images for each class.", folder=folder)
+        )
     candidates = []
     for item in folders:
         files = sorted((f for f in item.iterdir() if not _is_litter(f)), key=lambda f: natural_key(f.name))
         deeper = [f.name for f in files if f.is_dir()]
         if deeper:
             raise DataError(
-                f"The class folder {item} holds the folder {deeper[0]}. Put its images into {item.name}; "
-                "for patients, or for images already split, give a CSV table with the columns file, label, "
-                "patient and split."
+                say(
+                    "The class folder {folder} holds the folder {inner}. Put its images into {name}; for "
+                    "patients, or for images already split, give a CSV table with the columns file, label, "
+                    "patient and split.",
+                    folder=item,
+                    inner=deeper[0],
+                    name=item.name,
+                )
             )
         if not files:
-            raise DataError(f"The class folder {item} holds no images. Fill it or remove it.")
+            raise DataError(
+                say("The class folder {folder} holds no images. Fill it or remove it.", folder=item)
+            )
         label = unicodedata.normalize("NFC", item.name)
-        candidates += [_Candidate(file, label, str(file)) for file in files]
+        candidates += [_Candidate(file, label) for file in files]
     return candidates
 
 
@@ -122,9 +147,7 @@ def _from_table(path: Path) -> tuple[list[_Candidate], tuple[str, ...]]:
             if key not in hidden:
                 hidden[key] = name[1](key)
             facts["patient"] = hidden[key]
-        candidates.append(
-            _Candidate(row.file, row.cells["label"], f"row {row.number} ({row.cells['file']})", facts)
-        )
+        candidates.append(_Candidate(row.file, row.cells["label"], facts))
     return candidates, ignored
 
 
@@ -143,7 +166,7 @@ def _open_all(candidates: list[_Candidate], progress: Progress) -> tuple[list[En
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         for done, (candidate, seen) in enumerate(zip(candidates, pool.map(_look, candidates), strict=True)):
-            progress.step("Reading images", done, len(candidates))
+            progress.step(say("Reading images"), done, len(candidates))
             if isinstance(seen, str):
                 skipped.append((candidate.file, seen))
                 continue
@@ -153,7 +176,7 @@ def _open_all(candidates: list[_Candidate], progress: Progress) -> tuple[list[En
             entries.append(Entry(candidate.file, candidate.label, seen.picture, **facts))
     finally:
         pool.shutdown(cancel_futures=True)
-    progress.step("Reading images", len(candidates), len(candidates))
+    progress.step(say("Reading images"), len(candidates), len(candidates))
     return entries, skipped
 
 
@@ -166,13 +189,13 @@ class _Seen:
 def _look(candidate: _Candidate) -> _Seen | str:
     """What an image is, or why it cannot be used."""
     if not candidate.file.exists():
-        return "The file is not there."
+        return say("The file is not there.")
     try:
         seen = picture(read_image(candidate.file))
         # a table's patient counts more, and saves opening the file again
         return _Seen(seen, "" if candidate.facts.get("patient") else patient_id(candidate.file))
     except OSError as error:
-        return f"The file cannot be read: {error.strerror or error}."
+        return say("The file cannot be read: {reason}.", reason=error.strerror or error)
     except ImageError as error:
         return str(error)
 
@@ -189,13 +212,16 @@ def picture(image: Image) -> Picture:
     planes = image.size("Z") * image.size("T")
     if planes > 1:
         raise ImageError(
-            f"It has {planes} slices or frames; training takes one plane a file. Save them singly."
+            say(
+                "It has {planes} slices or frames; training takes one plane a file. Save them singly.",
+                planes=planes,
+            )
         )
     values = next(image.frames()).values
     if not np.isfinite(values).all():
-        raise ImageError("It has values that are not finite (NaN or infinity).")
+        raise ImageError(say("It has values that are not finite (NaN or infinity)."))
     if (values == values.flat[0]).all():
-        raise ImageError("It is constant: there is nothing to see in it.")
+        raise ImageError(say("It is constant: there is nothing to see in it."))
     channels, height, width = values.shape
     if (
         image.is_colour
@@ -216,9 +242,16 @@ def _refuse_similar_labels(path: Path, candidates: Iterable[_Candidate]) -> None
         spellings[one_spelling(candidate.label)][candidate.label] += 1
     for found in spellings.values():
         if len(found) > 1:
-            said = " and ".join(f"'{name}' ({count} images)" for name, count in found.most_common())
+            said = say(" and ").join(
+                say("'{name}' ({count} images)", name=name, count=count)
+                for name, count in found.most_common()
+            )
             raise DataError(
-                f"{path}: the labels {said} differ in case, width or spaces only. Use one spelling."
+                say(
+                    "{path}: the labels {said} differ in case, width or spaces only. Use one spelling.",
+                    path=path,
+                    said=said,
+                )
             )
 
 
@@ -228,8 +261,15 @@ def _refuse_two_labels(path: Path, entries: Iterable[Entry]) -> None:
         before = first.setdefault(entry.picture.digest, entry)
         if before.label != entry.label:
             raise DataError(
-                f"{path}: {before.file} ('{before.label}') and {entry.file} ('{entry.label}') are the same "
-                "picture under two labels. Remove the wrong one."
+                say(
+                    "{path}: {one} ('{one_label}') and {other} ('{other_label}') are the same picture under "
+                    "two labels. Remove the wrong one.",
+                    path=path,
+                    one=before.file,
+                    one_label=before.label,
+                    other=entry.file,
+                    other_label=entry.label,
+                )
             )
 
 
@@ -237,42 +277,92 @@ def _refuse_mixed_values(path: Path, entries: list[Entry]) -> None:
     units = {entry.picture.unit: entry for entry in entries}
     channels = {entry.picture.channels: entry for entry in entries}
     depths = {entry.picture.eight_bit: entry for entry in entries}
-    mixed: dict[str, Entry] = {}
+    kinds: list[str] = []
     if len(units) == 1 and len(depths) > 1:
         # a network could tell the classes apart by the range of their numbers alone
-        mixed = {"8-bit values": depths[True], "values of another range": depths[False]}
+        kinds = [
+            say("{file} has 8-bit values", file=depths[True].file.name),
+            say("{file} has values of another range", file=depths[False].file.name),
+        ]
     elif len(units) > 1:
-        mixed = {f"values in {unit}": entry for unit, entry in units.items()}
+        kinds = [
+            say("{file} has values in {unit}", file=entry.file.name, unit=unit)
+            for unit, entry in units.items()
+        ]
     elif len(channels) > 1 and channels.keys() != {1, 3}:  # grey goes with colour: it is shown as colour
-        mixed = {f"{number} channels": entry for number, entry in channels.items()}
-    if mixed:
-        said = ", ".join(f"{entry.file.name} has {what}" for what, entry in mixed.items())
-        raise DataError(f"{path}: the images are of different kinds: {said}. Train on images of one kind.")
+        kinds = [
+            say("{file} has {number} channels", file=entry.file.name, number=number)
+            for number, entry in channels.items()
+        ]
+    if kinds:
+        raise DataError(
+            say(
+                "{path}: the images are of different kinds: {kinds}. Train on images of one kind.",
+                path=path,
+                kinds=", ".join(kinds),
+            )
+        )
 
 
 def _refuse_untrainable(dataset: Dataset) -> None:
     path, left_out = dataset.path, ""
     if dataset.skipped:
-        left_out = f" ({len(dataset.skipped)} files could not be read, such as {dataset.skipped[0][0].name})"
+        left_out = say(
+            " ({count} files could not be read, such as {file})",
+            count=len(dataset.skipped),
+            file=dataset.skipped[0][0].name,
+        )
     if len(dataset.entries) == 1:
-        raise DataError(f"{path} has only one image{left_out}. Training needs several images of each class.")
+        raise DataError(
+            say(
+                "{path} has only one image{left_out}. Training needs several images of each class.",
+                path=path,
+                left_out=left_out,
+            )
+        )
     if len(dataset.classes) == 1:
         raise DataError(
-            f"{path} has only one class, '{dataset.classes[0]}'{left_out}. Training needs at least two."
+            say(
+                "{path} has only one class, '{label}'{left_out}. Training needs at least two.",
+                path=path,
+                label=dataset.classes[0],
+                left_out=left_out,
+            )
         )
     for name, count in dataset.counts().items():
         if count == 1:
             raise DataError(
-                f"{path}: the class '{name}' has only one image{left_out}. It needs at least three, one each "
-                "to train, to choose the best epoch and to test."
+                say(
+                    "{path}: the class '{name}' has only one image{left_out}. It needs at least three, one "
+                    "each to train, to choose the best epoch and to test.",
+                    path=path,
+                    name=name,
+                    left_out=left_out,
+                )
             )
         patients = {entry.patient for entry in dataset.entries if entry.label == name}
         if dataset.has_patients and len(patients) == 1:
-            header = "" if path.is_file() else " by their DICOM headers"
-            remedy = " If that is wrong, give a CSV with the column patient." if header else ""
+            if path.is_file():
+                raise DataError(
+                    say(
+                        "{path}: all {count} images of the class '{name}' are of one patient{left_out}. "
+                        "It needs at least three, one each to train, to choose the best epoch and to test.",
+                        path=path,
+                        count=count,
+                        name=name,
+                        left_out=left_out,
+                    )
+                )
             raise DataError(
-                f"{path}: all {count} images of the class '{name}' are of one patient{header}{left_out}. It needs "
-                f"at least three, one each to train, to choose the best epoch and to test.{remedy}"
+                say(
+                    "{path}: all {count} images of the class '{name}' are of one patient by their DICOM "
+                    "headers{left_out}. It needs at least three, one each to train, to choose the best epoch "
+                    "and to test. If that is wrong, give a CSV with the column patient.",
+                    path=path,
+                    count=count,
+                    name=name,
+                    left_out=left_out,
+                )
             )
 
 

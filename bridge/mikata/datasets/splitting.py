@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mikata.datasets.entries import PARTS, Dataset, Entry
 from mikata.errors import DataError, ParameterError
+from mikata.language import say
 
 _EMPTY_CLASS = 1e9  # cost of a part without a class: more than any imbalance
 _SWAPS = 20  # tries for each group in the search for better swaps
@@ -50,7 +51,12 @@ def split(
     """
     if not (test > 0 and selection > 0 and test + selection < 1):
         raise ParameterError(
-            f"The shares of test ({test:g}) and selection ({selection:g}) must be above 0, together below 1."
+            say(
+                "The shares of test ({test:g}) and selection ({selection:g}) must be above 0, together "
+                "below 1.",
+                test=test,
+                selection=selection,
+            )
         )
     shares = {"training": 1 - test - selection, "selection": selection, "test": test}
     groups = _groups(dataset.entries)
@@ -99,7 +105,7 @@ def _groups(entries: Sequence[Entry]) -> list[int]:
 
 def _check_given(dataset: Dataset, groups: list[int], given: set[str]) -> None:
     if "training" not in given:
-        raise DataError(f"{dataset.path}: the column 'split' has no row for training.")
+        raise DataError(say("{path}: the column 'split' has no row for training.", path=dataset.path))
     first: dict[int, Entry] = {}
     for entry, group in zip(dataset.entries, groups, strict=True):
         before = first.setdefault(group, entry)
@@ -107,12 +113,26 @@ def _check_given(dataset: Dataset, groups: list[int], given: set[str]) -> None:
             continue
         if before.patient == entry.patient and entry.patient:
             raise DataError(
-                f"{dataset.path}: {before.file.name} ({before.split}) and {entry.file.name} ({entry.split}) "
-                "are of one patient. The column 'split' must keep a patient in one part."
+                say(
+                    "{path}: {one} ({one_part}) and {other} ({other_part}) are of one patient. The column "
+                    "'split' must keep a patient in one part.",
+                    path=dataset.path,
+                    one=before.file.name,
+                    one_part=before.split,
+                    other=entry.file.name,
+                    other_part=entry.split,
+                )
             )
         raise DataError(
-            f"{dataset.path}: {before.file.name} ({before.split}) and {entry.file.name} ({entry.split}) are "
-            "the same picture, or of patients who share one. The column 'split' must keep them in one part."
+            say(
+                "{path}: {one} ({one_part}) and {other} ({other_part}) are the same picture, or of "
+                "patients who share one. The column 'split' must keep them in one part.",
+                path=dataset.path,
+                one=before.file.name,
+                one_part=before.split,
+                other=entry.file.name,
+                other_part=entry.split,
+            )
         )
 
 
@@ -195,9 +215,33 @@ def _refuse_missing_classes(dataset: Dataset, parts: dict[str, tuple[Entry, ...]
             if found[name]:
                 continue
             mine = {g for g, entry in zip(groups, dataset.entries, strict=True) if entry.label == name}
-            unit = "patients" if dataset.has_patients else "images"
-            if len(mine) < len(PARTS):
-                remedy = f"it has only {len(mine)} {unit} that can be told apart. Add some, or leave it out."
-            else:
-                remedy = "change the shares or the column 'split'."
-            raise DataError(f"{dataset.path}: the class '{name}' has no image in the {part} part: {remedy}")
+            raise DataError(_missing(dataset, name, part, len(mine)))
+
+
+def _missing(dataset: Dataset, name: str, part: str, count: int) -> str:
+    """That a class with `count` patients (or images) to deal has none in a part."""
+    if count >= len(PARTS):
+        return say(
+            "{path}: the class '{name}' has no image in the {part} part: change the shares or the column "
+            "'split'.",
+            path=dataset.path,
+            name=name,
+            part=part,
+        )
+    if dataset.has_patients:
+        return say(
+            "{path}: the class '{name}' has no image in the {part} part: it has only {count} patients that "
+            "can be told apart. Add some, or leave it out.",
+            path=dataset.path,
+            name=name,
+            part=part,
+            count=count,
+        )
+    return say(
+        "{path}: the class '{name}' has no image in the {part} part: it has only {count} images that can "
+        "be told apart. Add some, or leave it out.",
+        path=dataset.path,
+        name=name,
+        part=part,
+        count=count,
+    )

@@ -13,6 +13,7 @@ from pathlib import Path, PureWindowsPath
 
 from mikata.datasets.entries import PARTS
 from mikata.errors import DataError
+from mikata.language import say
 from mikata.privacy import one_spelling
 
 REQUIRED = ("file", "label")
@@ -76,11 +77,18 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
         lines = list(reader)
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {reader.line_num}: it cannot be read as a table ({error}). A quotation mark may be "
-            "open or stand inside a cell: save the table anew from the spreadsheet."
+            say(
+                "{path}, line {line}: it cannot be read as a table ({reason}). A quotation mark may be "
+                "open or stand inside a cell: save the table anew from the spreadsheet.",
+                path=path,
+                line=reader.line_num,
+                reason=error,
+            )
         ) from error
     if not lines or not any(cell.strip() for cell in lines[0]):
-        raise DataError(f"{path} has no header: its first row must name the columns file and label.")
+        raise DataError(
+            say("{path} has no header: its first row must name the columns file and label.", path=path)
+        )
     columns, ignored = _columns(path, lines[0])
     rows = []
     first: dict[Path, Row] = {}
@@ -92,11 +100,19 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
         cells = {name: line[index].strip() for name, index in columns.items()}
         for name in REQUIRED:
             if not cells[name]:
-                raise DataError(f"{path}, row {number}: the column '{name}' is empty.")
+                raise DataError(
+                    say("{path}, row {row}: the column '{name}' is empty.", path=path, row=number, name=name)
+                )
         if len([cell for cell in line[len(lines[0]) :] if cell.strip()]):
             raise DataError(
-                f"{path}, row {number}: it has {len(line)} cells, but the header names {len(lines[0])}. "
-                "A name with a comma in it must be in quotes."
+                say(
+                    "{path}, row {row}: it has {cells} cells, but the header names {columns}. A name with a "
+                    "comma in it must be in quotes.",
+                    path=path,
+                    row=number,
+                    cells=len(line),
+                    columns=len(lines[0]),
+                )
             )
         if cells.get("split"):
             cells["split"] = _split_word(path, number, cells["split"])
@@ -104,7 +120,7 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
         _refuse_twice(path, row, first)
         rows.append(row)
     if not rows:
-        raise DataError(f"{path} has a header but no rows: there are no images in it.")
+        raise DataError(say("{path} has a header but no rows: there are no images in it.", path=path))
     _refuse_gaps(path, rows, columns)
     _refuse_similar_patients(path, rows)
     _refuse_told_cases(path, rows)
@@ -115,7 +131,9 @@ def _decode(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise DataError(
+            say("{path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
     codes = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp932")
     for code in codes:
         try:
@@ -125,7 +143,9 @@ def _decode(path: Path) -> str:
         if "\0" in text:
             break
         return text
-    raise DataError(f"{path} is not a text table: save it from the spreadsheet as 'CSV UTF-8'.")
+    raise DataError(
+        say("{path} is not a text table: save it from the spreadsheet as 'CSV UTF-8'.", path=path)
+    )
 
 
 def _delimiter(text: str) -> str:
@@ -139,7 +159,9 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
     ignored = []
     for index, name in enumerate(names):
         if name in known:
-            raise DataError(f"{path}: the column '{name}' is there twice. Keep one.")
+            raise DataError(
+                say("{path}: the column '{name}' is there twice. Keep one.", path=path, name=name)
+            )
         if name in REQUIRED or name in OPTIONAL:
             known[name] = index
         elif name:
@@ -149,19 +171,35 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
         close = difflib.get_close_matches(name.casefold(), absent, 1, _SLIP)
         if close:
             raise DataError(
-                f"{path}: the column '{name}' is unknown; did you mean '{close[0]}'? Rename or remove it."
+                say(
+                    "{path}: the column '{name}' is unknown; did you mean '{known}'? Rename or remove it.",
+                    path=path,
+                    name=name,
+                    known=close[0],
+                )
             )
     for name in ignored:
         if _column_name(name) in _MAYBE_PATIENT and not {"patient", "patient_alias"} & set(known):
             raise DataError(
-                f"{path}: the column '{name}' may tell patients apart. Name it patient (it is then hashed in all "
-                "results) or patient_alias (shown as it is), so that no patient is in training and test; or "
-                "remove it."
+                say(
+                    "{path}: the column '{name}' may tell patients apart. Name it patient (it is then hashed "
+                    "in all results) or patient_alias (shown as it is), so that no patient is in training "
+                    "and test; or remove it.",
+                    path=path,
+                    name=name,
+                )
             )
     for name in REQUIRED:
         if name not in known:
             found = ", ".join(cell.strip() for cell in header)
-            raise DataError(f"{path}: the column '{name}' is missing. Its first row has: {found}.")
+            raise DataError(
+                say(
+                    "{path}: the column '{name}' is missing. Its first row has: {found}.",
+                    path=path,
+                    name=name,
+                    found=found,
+                )
+            )
     return known, tuple(ignored)
 
 
@@ -173,8 +211,14 @@ def _split_word(path: Path, number: int, word: str) -> str:
     part = _SPLIT_WORDS.get(word.casefold())
     if part is None:
         raise DataError(
-            f"{path}, row {number}: the column 'split' has '{word}'; use {', '.join(PARTS[:-1])} or "
-            f"{PARTS[-1]}."
+            say(
+                "{path}, row {row}: the column 'split' has '{word}'; use {parts} or {last}.",
+                path=path,
+                row=number,
+                word=word,
+                parts=", ".join(PARTS[:-1]),
+                last=PARTS[-1],
+            )
         )
     return part
 
@@ -204,11 +248,25 @@ def _refuse_twice(path: Path, row: Row, first: dict[Path, Row]) -> None:
     old, new = before.cells["label"], row.cells["label"]
     if old == new:
         raise DataError(
-            f"{path}: rows {before.number} and {row.number} both name {row.cells['file']}. Keep one."
+            say(
+                "{path}: rows {before} and {row} both name {file}. Keep one.",
+                path=path,
+                before=before.number,
+                row=row.number,
+                file=row.cells["file"],
+            )
         )
     raise DataError(
-        f"{path}: {row.cells['file']} has two labels, '{old}' in row {before.number} and '{new}' in row "
-        f"{row.number}. Keep the right one."
+        say(
+            "{path}: {file} has two labels, '{old}' in row {before} and '{new}' in row {row}. Keep "
+            "the right one.",
+            path=path,
+            file=row.cells["file"],
+            old=old,
+            before=before.number,
+            new=new,
+            row=row.number,
+        )
     )
 
 
@@ -220,8 +278,15 @@ def _refuse_gaps(path: Path, rows: list[Row], columns: dict[str, int]) -> None:
         empty = [row for row in rows if not row.cells[name]]
         if empty and len(empty) < len(rows):
             raise DataError(
-                f"{path}, row {empty[0].number}: the column '{name}' is empty, but other rows fill it "
-                f"({len(empty)} of {len(rows)} are empty). Fill it in every row or leave it out."
+                say(
+                    "{path}, row {row}: the column '{name}' is empty, but other rows fill it ({empty} of "
+                    "{rows} are empty). Fill it in every row or leave it out.",
+                    path=path,
+                    row=empty[0].number,
+                    name=name,
+                    empty=len(empty),
+                    rows=len(rows),
+                )
             )
     if "patient" in columns and "patient_alias" in columns:
         _refuse_unlike_aliases(path, rows)
@@ -236,8 +301,14 @@ def _refuse_similar_patients(path: Path, rows: list[Row]) -> None:
             before = first.setdefault(one_spelling(written), row)
             if before.cells.get(name, "") != written:
                 raise DataError(
-                    f"{path}: the column '{name}' of rows {before.number} and {row.number} differs in case, width "
-                    "or spaces only. Use one spelling for one patient."
+                    say(
+                        "{path}: the column '{name}' of rows {before} and {row} differs in case, width or spaces "
+                        "only. Use one spelling for one patient.",
+                        path=path,
+                        name=name,
+                        before=before.number,
+                        row=row.number,
+                    )
                 )
 
 
@@ -247,19 +318,41 @@ def _refuse_told_cases(path: Path, rows: list[Row]) -> None:
     single = sum(count == 1 for count in counts.values())
     if len(counts) > _MOST_REFERENCES or (len(counts) > 3 and 2 * single > len(counts)):
         raise DataError(
-            f"{path}: the column 'reference' has {len(counts)} different values. It is printed in reports and "
-            "packages, so it must name kinds of truth (pathology, follow-up, reader), not single cases."
+            say(
+                "{path}: the column 'reference' has {count} different values. It is printed in reports "
+                "and packages, so it must name kinds of truth (pathology, follow-up, reader), not single "
+                "cases.",
+                path=path,
+                count=len(counts),
+            )
         )
 
 
 def _refuse_unlike_aliases(path: Path, rows: list[Row]) -> None:
-    for one, other, words in (
-        ("patient", "patient_alias", "one patient has the aliases '{}' and '{}'"),
-        ("patient_alias", "patient", "the alias '{alias}' stands for two patients"),
-    ):
+    for one, other in (("patient", "patient_alias"), ("patient_alias", "patient")):
         seen: dict[str, str] = {}
         for row in rows:
             known = seen.setdefault(row.cells[one], row.cells[other])
-            if known != row.cells[other]:
-                said = words.format(known, row.cells[other], alias=row.cells["patient_alias"])
-                raise DataError(f"{path}, row {row.number}: {said}. Give each patient one alias.")
+            if known == row.cells[other]:
+                continue
+            alias = row.cells["patient_alias"]
+            if other == "patient_alias":
+                raise DataError(
+                    say(
+                        "{path}, row {row}: one patient has the aliases '{known}' and '{alias}'. "
+                        "Give each patient one alias.",
+                        path=path,
+                        row=row.number,
+                        known=known,
+                        alias=alias,
+                    )
+                )
+            raise DataError(
+                say(
+                    "{path}, row {row}: the alias '{alias}' stands for two patients. "
+                    "Give each patient one alias.",
+                    path=path,
+                    row=row.number,
+                    alias=alias,
+                )
+            )

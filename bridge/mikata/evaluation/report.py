@@ -10,8 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.datasets import Entry
+from mikata.datasets import Dataset, Entry
+from mikata.evaluation import words
 from mikata.evaluation.intervals import Interval
+from mikata.evaluation.words import Say, english
 from mikata.training.run import NOTICE
 
 Unit = Literal["image", "patient"]
@@ -120,12 +122,12 @@ class Report:
         Recall, precision and F1 of each class.
     skipped:
         Images that could not be judged, each with the reason.
-    notes:
-        What a reader must know, in sentences.
     references:
         What the truth rests on: number of images for each.
-    protocol:
-        Which images these are and what is known of them, in a sentence or two.
+    test_of:
+        The data set whose test part these images are, if the network was trained on its other parts; else None.
+    seen:
+        Number of images that the training at hand has learnt from, or from others of their patients.
     """
 
     classes: tuple[str, ...]
@@ -139,24 +141,37 @@ class Report:
     balanced_accuracy: Score
     per_class: tuple[ClassScores, ...]
     skipped: tuple[tuple[Path, str], ...]
-    notes: tuple[str, ...]
     references: dict[str, int]
-    protocol: str
+    test_of: Dataset | None = field(default=None, repr=False)
+    seen: int = 0
+
+    @property
+    def protocol(self) -> str:
+        """Which images these are and what is known of them, in English; else `mikata.evaluation.words`."""
+        return words.protocol(self, english)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know, in English sentences; else `mikata.evaluation.words`."""
+        return words.notes(self, english)
 
     @property
     def predicted(self) -> tuple[str, ...]:
         """Most probable class of each image."""
         return tuple(self.classes[i] for i in self.probabilities.argmax(1))
 
-    def figures(self) -> tuple[Figure, ...]:
-        """All scores in the order accuracy, balanced accuracy, classes; NaN where one is not defined."""
-        named = [("Accuracy", self.accuracy), ("Balanced accuracy", self.balanced_accuracy)]
+    def figures(self, say: Say = english) -> tuple[Figure, ...]:
+        """All scores in the order accuracy, balanced accuracy, classes; NaN where one is not defined.
+
+        `say` gives the names their language; tables and packages have them in English.
+        """
+        named = [(say("Accuracy"), self.accuracy), (say("Balanced accuracy"), self.balanced_accuracy)]
         for scores in self.per_class:
             named += [
-                (f"Recall of {scores.name}", scores.recall),
-                (f"Precision of {scores.name}", scores.precision),
-                (f"F1 of {scores.name}", scores.f1),
-                (f"Accuracy of {scores.name} against the rest", scores.accuracy),
+                (say("Recall of {name}", name=scores.name), scores.recall),
+                (say("Precision of {name}", name=scores.name), scores.precision),
+                (say("F1 of {name}", name=scores.name), scores.f1),
+                (say("Accuracy of {name} against the rest", name=scores.name), scores.accuracy),
             ]
         return tuple(
             Figure(

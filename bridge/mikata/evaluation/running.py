@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from mikata.architecture import Classifier
-from mikata.datasets import Entry
+from mikata.datasets import Dataset, Entry
 from mikata.errors import DataError
 from mikata.evaluation.report import Report
 from mikata.evaluation.scoring import score
+from mikata.language import say
 from mikata.networks.inputs import TakesImages
 from mikata.training.data import WholeBatches, part
 from mikata.training.run import Run
@@ -64,7 +65,7 @@ def evaluate(
         If the user stopped it.
     """
     if not entries:
-        raise DataError("There are no images to evaluate.")
+        raise DataError(say("There are no images to evaluate."))
     source = part(entries, model.classes, model)
     skipped: dict[int, str] = {}
     batches = WholeBatches(
@@ -75,33 +76,35 @@ def evaluate(
     if not good:
         index, reason = next(iter(skipped.items()))
         raise DataError(
-            f"None of the {len(source)} images can be evaluated. The first is {entries[index].file}: {reason}"
+            say(
+                "None of the {count} images can be evaluated. The first is {file}: {reason}",
+                count=len(source),
+                file=entries[index].file,
+                reason=reason,
+            )
         )
-    origin, seen_before = _origin(model, entries)
+    test_of, seen = _known(model, entries)
     return score(
         tuple(entries[index] for index in good),
         model.classes,
         probabilities[good],
         skipped=tuple((entries[index].file, reason) for index, reason in sorted(skipped.items())),
         seed=seed,
-        origin=origin,
-        notes=seen_before,
+        test_of=test_of,
+        seen=seen,
     )
 
 
-def _origin(model: ModelLike, entries: Sequence[Entry]) -> tuple[str, tuple[str, ...]]:
-    """Which images these are, and a warning where the training that is at hand has seen them."""
+def _known(model: ModelLike, entries: Sequence[Entry]) -> tuple[Dataset | None, int]:
+    """The data set where these are its test part and the model is of the others; how many it has learnt from."""
     if not isinstance(model, Run):
-        return "", ()
+        return None, 0
     if tuple(entries) == model.parts["test"]:
-        return f"the test part ({model.grouping}), not used to train or to choose the epoch", ()
+        return model.dataset, 0
     used = (*model.parts["training"], *model.parts["selection"])
     pictures = {entry.picture.digest for entry in used}
     patients = {entry.patient for entry in used} - {""}
-    known = sum(entry.picture.digest in pictures or entry.patient in patients for entry in entries)
-    if not known:
-        return "", ()
-    return "", (f"{known} of the images, or others of their patients, were used in training: too good.",)
+    return None, sum(entry.picture.digest in pictures or entry.patient in patients for entry in entries)
 
 
 def _predict(
@@ -112,14 +115,14 @@ def _predict(
     before = classifier.normalise.mean.device
     training = {name: module.training for name, module in classifier.named_modules()}
     done = 0
-    progress.step("Evaluating", 0, count)
+    progress.step(say("Evaluating"), 0, count)
     try:
         classifier.to(device).eval()
         with torch.inference_mode():
             for images, _, numbers in batches:
                 result[numbers.numpy()] = classifier(images.to(device)).float().cpu().numpy()
                 done += len(numbers)
-                progress.step("Evaluating", done, count)
+                progress.step(say("Evaluating"), done, count)
     finally:
         classifier.to(before)
         for name, module in classifier.named_modules():

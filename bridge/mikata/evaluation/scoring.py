@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.datasets import NOT_STATED, Entry
+from mikata.datasets import NOT_STATED, Dataset, Entry
 from mikata.evaluation.intervals import (
     LEVEL,
-    RESAMPLES,
     Interval,
     mean_of_shares,
     percentiles,
@@ -21,8 +20,7 @@ from mikata.evaluation.intervals import (
     wilson,
 )
 from mikata.evaluation.report import ClassScores, Report, Score, Unit
-
-_FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
+from mikata.evaluation.words import BOOTSTRAP, WILSON_F1, WILSON_PATIENTS
 
 
 def score(
@@ -32,8 +30,8 @@ def score(
     *,
     skipped: tuple[tuple[Path, str], ...] = (),
     seed: int = 0,
-    origin: str = "",
-    notes: tuple[str, ...] = (),
+    test_of: Dataset | None = None,
+    seen: int = 0,
 ) -> Report:
     """Scores of predictions that are already there.
 
@@ -48,10 +46,8 @@ def score(
     ----------
     probabilities:
         (n, K), rows as `entries`, columns as `classes`.
-    origin:
-        Which images these are, for the protocol.
-    notes:
-        Sentences to put before the report's own.
+    test_of, seen:
+        What is known of the images, as in `Report`.
     """
     numbers = {name: number for number, name in enumerate(classes)}
     truth = np.array([numbers[entry.label] for entry in entries])
@@ -86,9 +82,9 @@ def score(
         balanced_accuracy=scores[1],
         per_class=per_class,
         skipped=skipped,
-        notes=(*notes, *_notes(confusion, classes, n_patients, clustered, len(skipped))),
         references=references,
-        protocol=_protocol(len(entries), n_patients, origin, references),
+        test_of=test_of,
+        seen=seen,
     )
 
 
@@ -147,7 +143,7 @@ def _independent(confusion: NDArray[np.int64]) -> list[Interval]:
 
 def _f1_of_jaccard(interval: Interval) -> Interval:
     low, high = (2 * end / (1 + end) for end in (interval.low, interval.high))
-    return Interval(low, high, "Wilson of TP / (TP + FP + FN), as F1", interval.level)
+    return Interval(low, high, WILSON_F1, interval.level)
 
 
 def _by_patient(
@@ -162,7 +158,6 @@ def _by_patient(
     draws = resampled(
         units, lambda weights: _statistics(_confusion(truth, predicted, weights, classes)), seed=seed
     )
-    method = f"bootstrap over patients, {RESAMPLES} resamples, percentiles"
     intervals = []
     concerned = _patients_concerned(units, truth, predicted, classes)
     for column, value in enumerate(values):
@@ -170,7 +165,7 @@ def _by_patient(
         if math.isfinite(value) and high - low < 1e-12:
             intervals.append(_without_spread(float(value), concerned[column]))
         else:
-            intervals.append(Interval(low, high, method, LEVEL))
+            intervals.append(Interval(low, high, BOOTSTRAP, LEVEL))
     return intervals
 
 
@@ -191,41 +186,4 @@ def _patients_concerned(
 
 def _without_spread(value: float, patients: int) -> Interval:
     interval = wilson(value * patients, patients)
-    return Interval(interval.low, interval.high, "Wilson over patients, since all resamples agree", LEVEL)
-
-
-def _protocol(n: int, n_patients: int | None, origin: str, references: dict[str, int]) -> str:
-    whom = (
-        f"of {n_patients} patient{'s' * (n_patients != 1)}"
-        if n_patients is not None
-        else "(patients not known)"
-    )
-    rests = ", ".join(f"{name} ({count})" for name, count in references.items())
-    if set(references) == {NOT_STATED}:
-        rests = "not stated (no column 'reference')"
-    return f"Measured on {n} images {whom}{f': {origin}' if origin else ''}. The truth rests on: {rests}."
-
-
-def _notes(
-    confusion: NDArray[np.int64],
-    classes: Sequence[str],
-    n_patients: int | None,
-    clustered: bool,
-    skipped: int,
-) -> list[str]:
-    notes = []
-    if n_patients is None:
-        notes.append(
-            "Patients are not known: images are taken as independent, and intervals are too short if some "
-            "are of one patient."
-        )
-    if clustered and n_patients is not None and n_patients < _FEW_PATIENTS:
-        notes.append(
-            f"Only {n_patients} patient{'s' * (n_patients != 1)}: intervals from resampling so few are too short."
-        )
-    absent = [name for name, row in zip(classes, confusion, strict=True) if not row.sum()]
-    if absent:
-        notes.append(f"No image of {', '.join(absent)}: recall and balanced accuracy are not defined.")
-    if skipped:
-        notes.append(f"{skipped} images could not be judged and are left out.")
-    return notes
+    return Interval(interval.low, interval.high, WILSON_PATIENTS, LEVEL)

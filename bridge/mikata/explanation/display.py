@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mikata import regions
 from mikata.errors import ImageError, ParameterError
+from mikata.language import say
 from mikata.types import Region
 
 Position = int | tuple[int, int, int]
@@ -78,8 +79,15 @@ def _table(name: str) -> NDArray[np.uint8]:
         table = np.ascontiguousarray(colormaps[_MATPLOTLIB[name]](np.arange(256), bytes=True)[:, :3])
     else:
         near = difflib.get_close_matches(name.capitalize(), LUTS, 1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ParameterError(f"There is no LUT '{name}'{hint}: known are {', '.join(LUTS)}.")
+        hint = say(" (did you mean '{near}'?)", near=near[0]) if near else ""
+        raise ParameterError(
+            say(
+                "There is no LUT '{name}'{hint}: known are {known}.",
+                name=name,
+                hint=hint,
+                known=", ".join(LUTS),
+            )
+        )
     table.setflags(write=False)
     return table
 
@@ -172,8 +180,12 @@ def render(
     """
     if background.dtype != np.uint8 or background.shape != (*np.shape(heat), 3):
         raise ImageError(
-            f"The heat map is {np.shape(heat)}; a picture under it must be colour of this size, not "
-            f"{background.shape} of {background.dtype}."
+            say(
+                "The heat map is {heat}; a picture under it must be colour of this size, not {picture} of {type}.",
+                heat=np.shape(heat),
+                picture=background.shape,
+                type=background.dtype,
+            )
         )
     picture = background.copy()
     for level in _levels(heat, lut, opacity_percent, maximum):
@@ -226,7 +238,9 @@ def colour_bar(
     """
     table = _table(lut)
     if not (math.isfinite(maximum) and maximum > 0):
-        raise ParameterError(f"A colour bar's maximum must be a number above 0, not {maximum:g}.")
+        raise ParameterError(
+            say("A colour bar's maximum must be a number above 0, not {maximum:g}.", maximum=maximum)
+        )
     upper = f"{maximum:.3g}"
     # Widths in units of the font's size: a digit or letter of a sans-serif font takes .62 at most
     # on average, the bar .8, a gap .3, the margins .4 each.
@@ -308,7 +322,9 @@ def heat_contours(
     values = _checked(heat)
     for percent in levels_percent:
         if not 0 < percent <= 100:
-            raise ParameterError(f"A contour's level must be above 0 and at most 100 %, not {percent:g}.")
+            raise ParameterError(
+                say("A contour's level must be above 0 and at most 100 %, not {percent:g}.", percent=percent)
+            )
     top = float(values.max())
     if top <= 0:
         return ()
@@ -328,13 +344,17 @@ def _levels(heat: ArrayLike, lut_name: str, opacity_percent: float, maximum: flo
     table = _table(lut_name)
     values = _checked(heat)
     if not 0 <= opacity_percent <= 100:
-        raise ParameterError(f"opacity_percent must be from 0 to 100, not {opacity_percent:g}.")
+        raise ParameterError(
+            say("opacity_percent must be from 0 to 100, not {percent:g}.", percent=opacity_percent)
+        )
     if not (math.isfinite(maximum) and maximum >= 0):
-        raise ParameterError(f"The heat's maximum must be a number from 0 up, not {maximum:g}.")
+        raise ParameterError(
+            say("The heat's maximum must be a number from 0 up, not {maximum:g}.", maximum=maximum)
+        )
     if maximum == 0:
         if values.max() > 0:
             raise ParameterError(
-                "The heat's maximum is 0, but there is heat: give the largest heat of all images."
+                say("The heat's maximum is 0, but there is heat: give the largest heat of all images.")
             )
         return
     share = np.clip(values / maximum, 0, 1)
@@ -362,7 +382,9 @@ def _levels(heat: ArrayLike, lut_name: str, opacity_percent: float, maximum: flo
 def _checked(heat: ArrayLike) -> NDArray[Any]:
     values = np.asarray(heat)
     if values.ndim != 2 or values.size == 0:
-        raise ImageError(f"A heat map has a height and a width, not the shape {values.shape}.")
+        raise ImageError(
+            say("A heat map has a height and a width, not the shape {shape}.", shape=values.shape)
+        )
     if not np.isfinite(values).all():
-        raise ImageError("The heat map holds values that are not numbers (NaN) or infinite.")
+        raise ImageError(say("The heat map holds values that are not numbers (NaN) or infinite."))
     return values

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from mikata.errors import NetworkError
 from mikata.explanation.layers import as_evaluated, layer_names, layout_of, target_layer, uncompiled
+from mikata.language import say
 
 Method = Callable[[Tensor, Tensor], Tensor]
 """Activations (N, C, h, w) and gradients (K, N, C, h, w) to maps (N, K, h, w) before the positive part."""
@@ -82,12 +83,19 @@ class Explanation:
         sentences = []
         for index in self.empty.nonzero().tolist():
             number = self.classes[index[-1]] if len(index) == 2 else self.classes[index[0]]
-            reason = (
-                f"the layer '{self.layer}' does not influence it (all gradients are 0)"
+            named = {"image": index[0] + 1, "number": number, "layer": self.layer}
+            sentences.append(
+                say(
+                    "Image {image} has no heat for class {number}: the layer '{layer}' does not influence it (all "
+                    "gradients are 0).",
+                    **named,
+                )
                 if self.zero_gradient[tuple(index)]
-                else f"nothing in the layer '{self.layer}' speaks for it"
+                else say(
+                    "Image {image} has no heat for class {number}: nothing in the layer '{layer}' speaks for it.",
+                    **named,
+                )
             )
-            sentences.append(f"Image {index[0] + 1} has no heat for class {number}: {reason}.")
         return tuple(sentences)
 
 
@@ -126,7 +134,9 @@ def heat_maps(
         whose layers cannot be reached.
     """
     if method not in METHODS:
-        raise NetworkError(f"There is no method '{method}': known are {', '.join(METHODS)}.")
+        raise NetworkError(
+            say("There is no method '{method}': known are {known}.", method=method, known=", ".join(METHODS))
+        )
     network = uncompiled(network)
     _check_network(network, batch)
     with torch.inference_mode(False):
@@ -139,7 +149,7 @@ def heat_maps(
             # a `no_grad` block in the network's own forward has put our mode back to its entry's: record all
             activations, logits = _run(network, batch, name, record=True)
         if not logits.requires_grad:
-            raise NetworkError(f"The class scores do not depend on the layer '{name}': name another layer.")
+            raise _independent(name)
         classes = _classes(target, logits)
         layout = layout_of(network, name, activations, batch)
         one_hot = F.one_hot(torch.tensor(classes, device=logits.device), logits.shape[1])
@@ -175,43 +185,66 @@ def heat_maps(
 def _check_network(network: nn.Module, batch: Tensor) -> None:
     if isinstance(network, torch.jit.ScriptModule):
         raise NetworkError(
-            "A TorchScript network does not let its layers be watched: give the torch network that it was "
-            "made from."
+            say(
+                "A TorchScript network does not let its layers be watched: give the torch network that it was "
+                "made from."
+            )
         )
     if not isinstance(batch, Tensor) or batch.ndim != 4 or 0 in batch.shape:
         shape = tuple(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
-        raise NetworkError(f"The batch must be a tensor of (images, channels, height, width), not {shape}.")
+        raise NetworkError(
+            say("The batch must be a tensor of (images, channels, height, width), not {shape}.", shape=shape)
+        )
     if not batch.is_floating_point():
-        raise NetworkError(f"The batch must hold floating point values, not {batch.dtype}.")
+        raise NetworkError(say("The batch must hold floating point values, not {type}.", type=batch.dtype))
     # the sum shows NaN and infinity at once; where finite values overflow it is infinite too: then ask each
     if not bool(torch.isfinite(batch.detach().sum())):
         wrong = (~torch.isfinite(batch).flatten(1).all(1)).nonzero().flatten().tolist()
         if wrong:
             raise NetworkError(
-                "The batch holds values that are not numbers (NaN) or infinite, in image "
-                f"{_listed(wrong)} of {len(batch)}."
+                say(
+                    "The batch holds values that are not numbers (NaN) or infinite, in image {numbers} of {count}.",
+                    numbers=_listed(wrong),
+                    count=len(batch),
+                )
             )
     weight = next((p for p in network.parameters() if p.is_floating_point()), None)
     if weight is None:
         return
     if weight.device != batch.device and all(p.device != batch.device for p in network.parameters()):
         raise NetworkError(
-            f"The batch is on {batch.device}, the network on {weight.device}: bring both to the same device."
+            say(
+                "The batch is on {batch}, the network on {network}: bring both to the same device.",
+                batch=batch.device,
+                network=weight.device,
+            )
         )
     if weight.dtype != batch.dtype and not torch.is_autocast_enabled(batch.device.type):
         raise NetworkError(
-            f"The batch is of {batch.dtype}, the network of {weight.dtype}: convert one of them."
+            say(
+                "The batch is of {batch}, the network of {network}: convert one of them.",
+                batch=batch.dtype,
+                network=weight.dtype,
+            )
         )
     if weight.is_inference():
         raise NetworkError(
-            "The network was made under torch.inference_mode, which forbids gradients: make or load it "
-            "outside of that."
+            say(
+                "The network was made under torch.inference_mode, which forbids gradients: make or load it "
+                "outside of that."
+            )
         )
 
 
 def _listed(indices: list[int]) -> str:
-    numbers = [str(index + 1) for index in indices]
-    return ", ".join(numbers[:5]) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+    first = ", ".join(str(index + 1) for index in indices[:5])
+    return say("{first} and {more} more", first=first, more=len(indices) - 5) if len(indices) > 5 else first
+
+
+def _independent(layer: str) -> NetworkError:
+    return NetworkError(
+        say("The class scores do not depend on the layer '{layer}': name another layer.", layer=layer)
+    )
 
 
 def _run(network: nn.Module, batch: Tensor, name: str, record: bool = False) -> tuple[Tensor, Tensor]:
@@ -222,12 +255,19 @@ def _run(network: nn.Module, batch: Tensor, name: str, record: bool = False) -> 
     def cut(module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensor:
         if not isinstance(output, Tensor):
             raise NetworkError(
-                f"The layer '{name}' gives a {type(output).__name__}, not one tensor: name another layer."
+                say(
+                    "The layer '{layer}' gives a {kind}, not one tensor: name another layer.",
+                    layer=name,
+                    kind=type(output).__name__,
+                )
             )
         if leaves:
             raise NetworkError(
-                f"The layer '{name}' is used several times in one pass, so it has no single map: name the "
-                "block around it, or another layer."
+                say(
+                    "The layer '{layer}' is used several times in one pass, so it has no single map: name the "
+                    "block around it, or another layer.",
+                    layer=name,
+                )
             )
         leaf = output.detach().requires_grad_()
         leaves.append(leaf)
@@ -242,8 +282,11 @@ def _run(network: nn.Module, batch: Tensor, name: str, record: bool = False) -> 
         logits = network(batch)
     if not leaves:
         raise NetworkError(
-            f"The layer '{name}' takes no part in a prediction (it may work in training only): name another "
-            "layer."
+            say(
+                "The layer '{layer}' takes no part in a prediction (it may work in training only): name another "
+                "layer.",
+                layer=name,
+            )
         )
     _check_logits(logits, batch)
     return leaves[0], logits
@@ -255,22 +298,30 @@ def _find(network: nn.Module, batch: Tensor, name: str) -> nn.Module:
         return modules[name]
     usable = layer_names(network, batch)
     near = difflib.get_close_matches(name, usable, n=5, cutoff=0.4) or list(usable)[-5:]
-    raise NetworkError(f"The network has no layer '{name}'. Near it: {', '.join(near)}.")
+    raise NetworkError(
+        say("The network has no layer '{layer}'. Near it: {near}.", layer=name, near=", ".join(near))
+    )
 
 
 def _check_logits(logits: Any, batch: Tensor) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise NetworkError(f"The network must give one score for each class, (images, classes), not {shape}.")
+        raise NetworkError(
+            say(
+                "The network must give one score for each class, (images, classes), not {shape}.", shape=shape
+            )
+        )
     values = logits.detach()
     if not bool(torch.isfinite(values).all()):
         raise NetworkError(
-            "The network's scores are not numbers (NaN) or infinite: its weights may be broken."
+            say("The network's scores are not numbers (NaN) or infinite: its weights may be broken.")
         )
     if logits.shape[1] > 1 and float(values.min()) >= 0 and bool(((values.sum(1) - 1).abs() < 1e-3).all()):
         raise NetworkError(
-            "The network gives probabilities. A heat map needs the scores before softmax: give the network "
-            "without its last step."
+            say(
+                "The network gives probabilities. A heat map needs the scores before softmax: give the network "
+                "without its last step."
+            )
         )
 
 
@@ -280,21 +331,39 @@ def _classes(target: int | Sequence[int] | Tensor | str | None, logits: Tensor) 
         return tuple(logits.detach().argmax(1).tolist())
     if isinstance(target, str):
         if target != "all":
-            raise NetworkError(f"The target must be a class number, a list of them or 'all', not '{target}'.")
+            raise NetworkError(
+                say(
+                    "The target must be a class number, a list of them or 'all', not {target!r}.",
+                    target=target,
+                )
+            )
         return tuple(range(count))
     try:
         numbers = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError):
         numbers = torch.empty(0)
     if numbers.is_floating_point() or numbers.dtype == torch.bool or numbers.ndim > 1:
-        raise NetworkError(f"The target must be a class number, a list of them or 'all', not {target!r}.")
+        raise NetworkError(
+            say("The target must be a class number, a list of them or 'all', not {target!r}.", target=target)
+        )
     if numbers.ndim == 1 and len(numbers) != images:
-        raise NetworkError(f"There are {len(numbers)} targets for {images} images: give one for each image.")
+        raise NetworkError(
+            say(
+                "There are {targets} targets for {images} images: give one for each image.",
+                targets=len(numbers),
+                images=images,
+            )
+        )
     classes = tuple(int(number) for number in numbers.expand(images).tolist())
     for number in classes:
         if not 0 <= number < count:
             raise NetworkError(
-                f"There is no class {number}: the network has {count}, numbered 0 to {count - 1}."
+                say(
+                    "There is no class {number}: the network has {count}, numbered 0 to {last}.",
+                    number=number,
+                    count=count,
+                    last=count - 1,
+                )
             )
     return classes
 
@@ -311,6 +380,6 @@ def _gradients(logits: Tensor, leaf: Tensor, seeds: Tensor, name: str) -> list[T
             is_grads_batched=len(part) > 1, allow_unused=True,
         )  # fmt: skip
         if gradient is None:
-            raise NetworkError(f"The class scores do not depend on the layer '{name}': name another layer.")
+            raise _independent(name)
         pieces.append(gradient if len(part) > 1 else gradient[None])
     return pieces

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mikata.errors import NetworkError
+from mikata.language import say
 
 _POOLING = (
     nn.MaxPool2d,
@@ -140,8 +141,12 @@ def layout_of(network: nn.Module, name: str, output: Tensor, batch: Tensor) -> L
     layout = _layout(output, _image_size(batch), patches)
     if layout is None:
         raise NetworkError(
-            f"The layer '{name}' has no spatial size (its output is {tuple(output.shape)}), so it has no "
-            "heat map. Name a layer before the pooling, or let the layer be found by itself."
+            say(
+                "The layer '{layer}' has no spatial size (its output is {shape}), so it has no heat map. Name a "
+                "layer before the pooling, or let the layer be found by itself.",
+                layer=name,
+                shape=tuple(output.shape),
+            )
         )
     return layout
 
@@ -206,7 +211,11 @@ def _watch(network: nn.Module, batch: Tensor) -> tuple[list[_Call], Tensor]:
         scores = network(batch[:1].detach().clone().requires_grad_().clone())
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise NetworkError(f"The network must give one score for each class, (images, classes), not {shape}.")
+        raise NetworkError(
+            say(
+                "The network must give one score for each class, (images, classes), not {shape}.", shape=shape
+            )
+        )
     return calls, scores
 
 
@@ -226,8 +235,10 @@ def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
         if reference is not None and names.count(calls[reference].name) == 1:
             return calls[reference].name
         raise NetworkError(
-            "No layer for the heat map was found in this transformer: name one (such as the normalisation "
-            "before the last attention)."
+            say(
+                "No layer for the heat map was found in this transformer: name one (such as the normalisation "
+                "before the last attention)."
+            )
         )
     if convolutions and _makes_scores(calls, convolutions[-1], scores):
         end = convolutions.pop()
@@ -237,8 +248,12 @@ def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
             if grids[i] == wanted and id(calls[i].output) not in pooled and names.count(calls[i].name) == 1:
                 return calls[i].name
     raise NetworkError(
-        "No layer for the heat map was found: no convolution of the network has an output of more than one "
-        f"cell for images of {size[0]} x {size[1]} px. Give larger images, or name a layer."
+        say(
+            "No layer for the heat map was found: no convolution of the network has an output of more than one "
+            "cell for images of {height} x {width} px. Give larger images, or name a layer.",
+            height=size[0],
+            width=size[1],
+        )
     )
 
 

@@ -24,6 +24,7 @@ from mikata.errors import ImageError, NetworkError
 from mikata.explanation.display import colour_bar, heat_contours, heat_overlay, lut
 from mikata.explanation.engine import heat_maps
 from mikata.images import Images, write_tiff
+from mikata.language import say
 from mikata.networks import Model, read_package
 from mikata.outputs import ResultFolder
 from mikata.prediction import Plane, batches, device, skipped_note
@@ -135,7 +136,7 @@ def explain_images(
         planes = explained[name]
         maps = np.stack([e.maps(network.fit) for e in planes])
         for one, heat in zip(planes, maps, strict=True):
-            progress.step("Draw heat maps", done, count)
+            progress.step(say("Draw heat maps"), done, count)
             done += 1
             rows += _rows(network, image, one, heat, layer_name, style)
         drawn = _overlay(network, image, planes, maps, maximum, style)
@@ -151,13 +152,14 @@ def explain_images(
             del made[_MARKED]
             overlay = drawn  # the door has this image on show
         shown += made.values()
-    progress.step("Draw heat maps", count, count)
+    progress.step(say("Draw heat maps"), count, count)
     table = Table("Grad-CAM", _columns(style), tuple(rows))
     if folder:
         files.append(folder.write_table("Grad-CAM.csv", table))
     empty = sum(1 for planes in explained.values() for e in planes if not e.grid.any())
+    notice = say("Research use, not for diagnosis.")
     return Result(
-        _message(network, explained, layer_name, empty) + skipped + " Research use, not for diagnosis.",
+        f"{_message(network, explained, layer_name, empty)}{skipped} {notice}",
         overlay=overlay,
         images=tuple(shown),
         tables=(table,),
@@ -173,10 +175,15 @@ def _target(network: Model, target: str) -> Literal["all"] | int | None:
     if target in network.classes:
         return network.classes.index(target)
     near = difflib.get_close_matches(target, network.classes, 1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    hint = say(" (did you mean '{near}'?)", near=near[0]) if near else ""
     raise NetworkError(
-        f"Grad-CAM: {network.path.name} has no class '{target}'{hint}. "
-        f"target is predicted, all, or one of: {', '.join(network.classes)}."
+        say(
+            "Grad-CAM: {model} has no class '{name}'{hint}. target is predicted, all, or one of: {classes}.",
+            model=network.path.name,
+            name=target,
+            hint=hint,
+            classes=", ".join(network.classes),
+        )
     )
 
 
@@ -217,7 +224,7 @@ def _explain(
             )
             result.setdefault(plane.image, []).append(one)
     if not result:
-        raise ImageError("There is no image to explain.")
+        raise ImageError(say("There is no image to explain."))
     return result, layer_name
 
 
@@ -228,7 +235,9 @@ def _again(source: Images, explained: dict[str, list[_Explained]]) -> Iterator[t
             continue
         first = explained[name][0].plane
         if (image.size("Y"), image.size("X")) != (first.height, first.width):
-            raise ImageError(f"{name} changed while it was being explained; run the command again.")
+            raise ImageError(
+                say("{image} changed while it was being explained; run the command again.", image=name)
+            )
         yield name, image
 
 
@@ -356,10 +365,16 @@ def _rows(
 
 def _message(network: Model, explained: dict[str, list[_Explained]], layer: str, empty: int) -> str:
     count = sum(len(planes) for planes in explained.values())
-    text = f"Grad-CAM of {count} plane(s) by {network.path.name}, layer {layer}."
-    if empty:
-        text += f" {empty} without any heat: nothing in the layer speaks for the class."
-    return text
+    text = say(
+        "Grad-CAM of {count} plane(s) by {model}, layer {layer}.",
+        count=count,
+        model=network.path.name,
+        layer=layer,
+    )
+    if not empty:
+        return text
+    without = say("{count} without any heat: nothing in the layer speaks for the class.", count=empty)
+    return f"{text} {without}"
 
 
 def _file_names(folder: ResultFolder, source: Images, style: HeatStyle) -> dict[str, str]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import jpype
 
-from mikata.command import Command, Parameter
+from mikata.command import EACH_TIME, Command, Parameter
+from mikata.imagej import calls
+from mikata.language import say
 
 _WIDTH = 34  # columns of a text field: a path must be recognisable
 
@@ -22,7 +24,8 @@ def ask(item: Command, typed: dict[str, str | bool] | None) -> dict[str, str | b
     """
     dialog = jpype.JClass("ij.gui.NonBlockingGenericDialog")(f"Mikata: {item.plain_title}")
     keep: list[Any] = []
-    dialog.addMessage("\n".join([*textwrap.wrap(item.summary, 70), "Research use, not for diagnosis."]))
+    lines = [*textwrap.wrap(say(item.summary), 70), say("Research use, not for diagnosis.")]
+    dialog.addMessage("\n".join(lines))
     for parameter in item.parameters:
         start = _remembered(item, parameter) if typed is None else str(typed.get(parameter.name, ""))
         _add(dialog, parameter, start, keep)
@@ -36,16 +39,18 @@ def ask(item: Command, typed: dict[str, str | bool] | None) -> dict[str, str | b
 def _add(dialog: Any, parameter: Parameter, start: str, keep: list[Any]) -> None:
     match parameter.kind:
         case "flag":
-            dialog.addCheckbox(parameter.label, start == "True")
+            dialog.addCheckbox(say(parameter.label), start == "True")
         case "choice":
-            dialog.addChoice(parameter.label, jpype.JArray(jpype.JString)(list(parameter.choices)), start)
+            dialog.addChoice(
+                say(parameter.label), jpype.JArray(jpype.JString)(list(parameter.choices)), start
+            )
         case "integer" | "number":
-            dialog.addStringField(parameter.label, start, 8)
+            dialog.addStringField(say(parameter.label), start, 8)
         case "images" | "input" | "output":
-            dialog.addFileField(parameter.label, start, _WIDTH)
+            dialog.addFileField(say(parameter.label), start, _WIDTH)
             keep.append(_browse(dialog, parameter))
         case _:
-            dialog.addStringField(parameter.label, start, _WIDTH)
+            dialog.addStringField(say(parameter.label), start, _WIDTH)
 
 
 def _browse(dialog: Any, parameter: Parameter) -> Any:
@@ -57,7 +62,7 @@ def _browse(dialog: Any, parameter: Parameter) -> Any:
         start = str(field.getText()) or jpype.JClass("ij.io.OpenDialog").getDefaultDirectory()
         chooser = JFileChooser(File(start)) if start else JFileChooser()
         chooser.setFileSelectionMode(JFileChooser.FILES_AND_DIRECTORIES)
-        chooser.setDialogTitle(parameter.label)
+        chooser.setDialogTitle(say(parameter.label))
         save = parameter.kind == "output"
         answer = chooser.showSaveDialog(field) if save else chooser.showOpenDialog(field)
         if answer == JFileChooser.APPROVE_OPTION:
@@ -94,26 +99,19 @@ def _help(item: Command) -> str:
     from html import escape
 
     rows = "".join(
-        f"<tr><td valign=top><b>{escape(p.label)}</b><br><tt>{p.name}</tt></td><td>{escape(p.help)}"
+        f"<tr><td valign=top><b>{escape(say(p.label))}</b><br><tt>{p.name}</tt></td><td>{escape(say(p.help))}"
         f"{f' <i>({escape(p.allowed)})</i>' if p.allowed else ''}</td></tr>"
         for p in item.parameters
     )
-    return (
-        f"<html><h2>{escape(item.plain_title)}</h2><p>{escape(item.summary)}</p><table>{rows}</table></html>"
-    )
+    return f"<html><h2>{escape(item.plain_title)}</h2><p>{escape(say(item.summary))}</p><table>{rows}</table></html>"
 
 
 def _key(item: Command, parameter: Parameter) -> str:
     return f"mikata.{item.name}.{parameter.name}"
 
 
-# Leaving images empty means the current image: a folder from last week would be a trap; and what loses files or
-# gives names away is to be chosen each time.
-_EACH_TIME = {"overwrite", "keep_metadata"}
-
-
 def _remembered(item: Command, parameter: Parameter) -> str:
-    if parameter.kind == "images" or parameter.name in _EACH_TIME:
+    if parameter.kind == "images" or parameter.name in EACH_TIME:
         return parameter.default_text
     return str(jpype.JClass("ij.Prefs").get(_key(item, parameter), parameter.default_text))
 
@@ -137,9 +135,6 @@ def record(item: Command, given: dict[str, Any]) -> None:
 
 def macro_line(item: Command, given: dict[str, Any]) -> str:
     """The macro line that runs the command with these values, given as they were typed."""
-    values = {k: str(v) if not isinstance(v, bool) else v for k, v in given.items()}
-    defaults = {p.name: p.default_text for p in item.parameters}
-    changed = {k: v for k, v in values.items() if v is True or (v is not False and v != defaults[k])}
-    options = item.format_options(changed)
+    options = calls.options_of(item, {k: v if isinstance(v, bool) else str(v) for k, v in given.items()})
     text = options.replace("\\", "\\\\").replace('"', '\\"')
     return f'run("{item.title}", "{text}");' if options else f'run("{item.title}");'

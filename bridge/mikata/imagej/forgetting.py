@@ -52,9 +52,7 @@ _UNLABELLED = Source(
 def forget_patient(imp: Any) -> None:
     """Take the DICOM header out of an ImagePlus; the file that it came from stays as it is.
 
-    Where Info or a slice label holds a header, in ImageJ's spelling or in pydicom's, all labels go, and of
-    Info only the lines stay that say what the pixels mean (unit, bits, padding), so that another command
-    finds the same values. Of other labels the first line stays; another Info stays whole.
+    What goes and what stays is `mikata.images.dicom_text.forgotten`'s rule.
 
     Parameters
     ----------
@@ -66,13 +64,11 @@ def forget_patient(imp: Any) -> None:
         stack.getProcessor(1)  # it knows no label of a slice that was not shown yet
     labels = slice_labels(imp)
     info = imp.getInfoProperty()
-    texts = ["" if info is None else str(info), *labels]
-    if any(dicom_text.is_header(text) for text in texts):
-        imp.setProperty("Info", dicom_text.without_patient(dicom_text.first_header(texts)) or None)
-        labels = [""] * len(labels)
-    elif not any("\n" in label for label in labels):
+    changed = dicom_text.forgotten(None if info is None else str(info), labels)
+    if changed is None:
         return
-    labels = [label.split("\n", 1)[0] for label in labels]
+    imp.setProperty("Info", changed[0])
+    labels = changed[1]
     if not single and bool(stack.isVirtual()):
         _put_before(imp, _unlabelled()(stack))
         return

@@ -1,25 +1,25 @@
 """Commands as ImageJ's own: in macros, in a menu with dialogs, recorded by the Recorder.
 
 ImageJ asks its command listeners before it runs anything, so one listener serves
-``run("Grad-CAM...", "model=[/a b/c]")`` in a macro, headless or not. Python parses the options
+``run("Grad-CAM Heat Map...", "model=[/a b/c]")`` in a macro, headless or not. Python parses the options
 itself; the values remembered from dialogs never reach a macro.
 """
 
 from __future__ import annotations
 
 import threading
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import jpype
 
 from mikata.command import Command
 from mikata.commands import COMMANDS
-from mikata.errors import Cancelled, ImageError, MikataError, ParameterError
-from mikata.imagej import dialogs, tables
+from mikata.errors import Cancelled, MikataError, ParameterError
+from mikata.imagej import calls, dialogs, tables
 from mikata.imagej.forgetting import forget_patient
 from mikata.imagej.java import jclass
-from mikata.imagej.rois import to_overlay
+from mikata.imagej.rois import to_overlay, to_roi
+from mikata.language import say
 from mikata.types import Progress, Result
 
 if TYPE_CHECKING:
@@ -67,21 +67,15 @@ class _Listener:
 
 def _from_macro(imagej: ImageJ, item: Command, options: str) -> None:
     try:
-        given = {k: _variable(v) for k, v in item.parse_options(options).items()}
-        _run(imagej, item, given)
+        _run(imagej, item, calls.given_by_macro(item, options, _variable))
     except BaseException as error:
         _stop_macro(imagej, item, error)
 
 
-def _variable(value: Any) -> Any:
-    """`&name` stands for the macro's variable of that name, as in ImageJ's own dialogs."""
-    if not (isinstance(value, str) and value.startswith("&")):
-        return value
+def _variable(name: str) -> str | None:
     interpreter = jclass("ij.macro.Interpreter").getInstance()
-    found = interpreter.getVariableAsString(value[1:]) if interpreter else None
-    if found is None:
-        raise ParameterError(f"The macro has no variable '{value[1:]}', which its options name as {value}.")
-    return str(found)
+    found = interpreter.getVariableAsString(name) if interpreter else None
+    return None if found is None else str(found)
 
 
 def _stop_macro(imagej: ImageJ, item: Command, error: BaseException) -> None:
@@ -103,12 +97,9 @@ def _show_error(item: Command, error: BaseException) -> None:
     if isinstance(error, Cancelled):
         jclass("ij.IJ").showStatus(str(error))
         return
-    if isinstance(error, MikataError):
-        text = str(error)
-    else:
-        text = f"{type(error).__name__}: {error}"
-        jclass("ij.IJ").log("".join(traceback.format_exception(error)))
-    jclass("ij.IJ").error(item.plain_title, _wrapped(text))
+    if trace := calls.trace(error):
+        jclass("ij.IJ").log(trace)
+    jclass("ij.IJ").error(item.plain_title, _wrapped(calls.words(error)))
 
 
 def _wrapped(text: str, width: int = 80) -> str:
@@ -127,7 +118,7 @@ def _interactive(imagej: ImageJ, item: Command) -> None:
             return
         try:
             given = {k: v for k, v in typed.items() if v != ""}
-            _values(item, given)
+            calls.values(item, given)
         except ParameterError as error:
             _show_error(item, error)
             continue
@@ -135,54 +126,70 @@ def _interactive(imagej: ImageJ, item: Command) -> None:
     dialogs.remember(item, typed)
     dialogs.record(item, given)
     try:
-        _run(imagej, item, given)
+        _run(imagej, item, given, asked=True)
     except BaseException as error:
         _show_error(item, error)
 
 
-def _values(item: Command, given: dict[str, Any]) -> dict[str, Any]:
-    """Checked values; images left empty are None, since the current image stands in."""
-    images = {p.name for p in item.parameters if p.kind == "images"}
-    typed = {k: v for k, v in given.items() if k not in images or str(v).strip()}
-    return item.values(dict.fromkeys(images) | typed)
-
-
-def _run(imagej: ImageJ, item: Command, given: dict[str, Any]) -> None:
-    # cheap checks first: a stack of a gigabyte is not fetched for a command that is misspelt
-    values = _values(item, given)
+def _run(imagej: ImageJ, item: Command, given: dict[str, Any], *, asked: bool = False) -> None:
+    """Check, work and show; `asked`: by a person in a dialog, who wants to see a report at once."""
+    values = calls.values(item, given)
     window = None
-    for parameter in item.parameters:
-        if parameter.kind == "images" and values[parameter.name] is None:
-            window = imagej.current()
-            if window is None:
-                raise ImageError(
-                    f"{item.plain_title}: there is no image open. Open one, or name files or a folder: images=[...]."
-                )
-            keep = values.get("keep_metadata")  # None: a command that writes nothing of the image
-            values[parameter.name] = imagej.from_java(window, keep_metadata=bool(keep))
-            if keep is False:  # what ImageJ saves of this window from now on names no patient
-                forget_patient(window)
+    if name := calls.takes_current(item, values):
+        window = imagej.current()
+        if window is None:
+            raise calls.missing_image(item)
+        # a command that writes nothing of the image has no word on metadata
+        values[name] = imagej.from_java(window, keep_metadata=bool(values.get("keep_metadata")))
+        if calls.forgets(values):  # what ImageJ saves of this window from now on names no patient
+            forget_patient(window)
     progress = _Status()
     try:
         result = item.function(**values, progress=progress)
     finally:
         progress.end()
     _show(imagej, window, result)
+    if asked and result.page is not None and not imagej.headless:
+        jclass("ij.plugin.BrowserLauncher").openURL(result.page.resolve().as_uri())
 
 
 def _show(imagej: ImageJ, window: Any, result: Result) -> None:
+    IJ = jclass("ij.IJ")
     if result.overlay is not None and window is not None:
-        window.setOverlay(to_overlay(result.overlay))
+        if window.getProcessor() is None:  # closed meanwhile
+            IJ.log(closed_meanwhile(str(window.getTitle())))
+        else:
+            window.setOverlay(to_overlay(result.overlay))
+    if result.manager:
+        _to_manager(imagej, result)
     for table in result.tables:
         tables.to_results(table, headless=imagej.headless)
     for image in result.images:
         imagej.show(image)
     for plot in result.plots:
         imagej.show(tables.to_plot(plot))
-    IJ = jclass("ij.IJ")
     IJ.showStatus(result.message)
-    if result.files:
-        IJ.log("\n".join([result.message, *(f"  {path}" for path in result.files)]))
+    if text := calls.log(result):
+        IJ.log(text)
+
+
+def closed_meanwhile(title: str) -> str:
+    """What the log says where an overlay has lost its image."""
+    return say(
+        "{title} was closed while the command worked: its overlay could not be drawn. The other results are shown.",
+        title=title,
+    )
+
+
+def _to_manager(imagej: ImageJ, result: Result) -> None:
+    managers = jclass("ij.plugin.frame.RoiManager")
+    manager = managers.getInstance2()
+    if manager is None:
+        # without windows a manager is what macros see in batch mode
+        interpreters = jclass("ij.macro.Interpreter")
+        manager = interpreters.getBatchModeRoiManager() if imagej.headless else managers.getRoiManager()
+    for region in result.manager:
+        manager.addRoi(to_roi(region))
 
 
 class _Status(Progress):
@@ -191,10 +198,11 @@ class _Status(Progress):
     def __init__(self) -> None:
         self._ij = jclass("ij.IJ")
         self._ij.resetEscape()
+        self._left = calls.TimeLeft()
 
     def show(self, message: str, done: int = 0, total: int = 0) -> None:
-        """Show the message, and the bar where the total is known."""
-        self._ij.showStatus(message)
+        """Show the message with the time left, and the bar where the total is known."""
+        self._ij.showStatus(self._left.words(message, done, total))
         if total:
             self._ij.showProgress(float(done) / total)
 
@@ -213,7 +221,7 @@ def _add_menu(imagej: ImageJ) -> None:
     Menu, MenuItem = jclass("java.awt.Menu"), jclass("java.awt.MenuItem")
     plugins = jclass("ij.Menus").getImageJMenu("Plugins")
     if plugins is None:
-        raise MikataError("This ImageJ has no Plugins menu to add Mikata to.")
+        raise MikataError(say("This ImageJ has no Plugins menu to add Mikata to."))
     root = Menu("Mikata")
     groups: dict[str, Any] = {}
     for item in COMMANDS:

@@ -81,19 +81,3 @@ def copy_from_java(source: Any, target: NDArray[Any]) -> None:
             buffer.clear()
             buffer.put(source, start, part.size)
             part[:] = memory[: part.size]
-
-
-def to_packed_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """ImageJ's colour pixels, one int of opaque ARGB each, of an (H, W, 3) array; returns (H, W)."""
-    packed = np.full(rgb.shape[:2], 0xFF, np.uint32)
-    for sample in range(3):
-        np.left_shift(packed, 8, out=packed)
-        np.bitwise_or(packed, rgb[..., sample], out=packed)
-    return packed.view(np.int32)
-
-
-def from_packed_rgb(packed: NDArray[np.int32], target: NDArray[np.uint8]) -> None:
-    """Red, green and blue out of ImageJ's colour pixels (H, W) into an (H, W, 3) array."""
-    bits = packed.view(np.uint32)
-    for sample, shift in enumerate((16, 8, 0)):
-        target[..., sample] = bits >> shift  # uint8 keeps the low eight bits

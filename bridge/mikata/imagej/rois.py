@@ -10,15 +10,12 @@ from typing import Any
 
 import jpype
 import numpy as np
-from roifile import ROI_SUBTYPE, ROI_TYPE
 
-from mikata import regions
 from mikata.errors import RegionError
-from mikata.imagej import pixels
+from mikata.imagej import pixels, wire
 from mikata.imagej.java import jclass
+from mikata.language import say
 from mikata.types import Region
-
-_TYPE_BYTE = 6  # ij.io.RoiDecoder.TYPE
 
 
 def to_roi(region: Region) -> Any:
@@ -33,26 +30,39 @@ def to_roi(region: Region) -> Any:
     try:
         roi = jclass("ij.io.RoiDecoder").openFromByteArray(data)
     except jpype.JException as error:
-        raise RegionError(f"ImageJ cannot read the region '{region.name}': {error}.") from error
+        raise RegionError(
+            say("ImageJ cannot read the region '{name}': {reason}.", name=region.name, reason=error)
+        ) from error
     if roi is None:
-        raise RegionError(f"ImageJ cannot read the region '{region.name}': its bytes are no ROI.")
+        raise RegionError(
+            say("ImageJ cannot read the region '{name}': its bytes are no ROI.", name=region.name)
+        )
     if region.name:
         roi.setName(region.name)
-    _restore(roi, region)
+    _mend(roi, wire.mending(region))
     return roi
 
 
 def from_roi(roi: Any) -> Region:
     """A region of ImageJ's Roi."""
+    return wire.region(facts_of_roi(roi))
+
+
+def facts_of_roi(roi: Any) -> wire.Facts:
+    """What `wire.region` asks of a Roi."""
     encoded = jclass("ij.io.RoiEncoder").saveAsByteArray(roi)
     if encoded is None:
-        raise RegionError(f"ImageJ cannot write down a region of the kind {roi.getTypeAsString()}.")
+        raise RegionError(
+            say("ImageJ cannot write down a region of the kind {kind}.", kind=roi.getTypeAsString())
+        )
     data = np.empty(len(encoded), np.uint8)
     pixels.copy_from_java(encoded, data)
-    if isinstance(roi, jclass("ij.gui.RotatedRectRoi")):
-        data[_TYPE_BYTE] = ROI_TYPE.FREEHAND  # ImageJ writes a polygon's type, and would read a polygon
     name = roi.getName()
-    return Region(data.tobytes(), "" if name is None else str(name))
+    return {
+        "data": data.tobytes(),
+        "name": None if name is None else str(name),
+        "rotated": isinstance(roi, jclass("ij.gui.RotatedRectRoi")),
+    }
 
 
 def to_overlay(rois: tuple[Region, ...]) -> Any:
@@ -73,31 +83,32 @@ def to_overlay(rois: tuple[Region, ...]) -> Any:
 
 def from_overlay(overlay: Any) -> tuple[Region, ...]:
     """Regions of ImageJ's Overlay, in their order; each keeps how the overlay is labelled."""
+    return tuple(wire.region(one) for one in facts_of_overlay(overlay))
+
+
+def facts_of_overlay(overlay: Any) -> list[wire.Facts]:
+    """What `wire.region` asks of each Roi of an Overlay."""
     found = []
     for roi in overlay.toArray():
         before = roi.getPrototypeOverlay()
         roi.setPrototypeOverlay(overlay)
         try:
-            found.append(from_roi(roi))
+            found.append(facts_of_roi(roi))
         finally:
             roi.setPrototypeOverlay(before)
-    return tuple(found)
+    return found
 
 
-def _restore(roi: Any, region: Region) -> None:
-    said = regions.to_roi(region)
-    if said.group:  # ImageJ has put the group's colour in its place
-        alpha, red, green, blue = said.stroke_color
-        if alpha:
-            roi.setStrokeColor(jclass("java.awt.Color")(red, green, blue, alpha))
-        elif any(said.fill_color):
-            roi.setStrokeColor(None)
-    if not said.props.isascii():  # read byte by byte
-        for line in said.props.splitlines():
-            key, _, value = line.partition(": ")
-            roi.setProperty(key, value)
-    if said.roitype == ROI_TYPE.POINT and said.position and not roi.getPosition():
-        roi.setPosition(said.position)  # lost where points have counters
-    if said.subtype == ROI_SUBTYPE.TEXT:
-        # words that are centred or on the right would move with each reading
-        roi.setLocation(float(said.left), float(said.top))
+def _mend(roi: Any, mending: wire.Facts) -> None:
+    stroke = mending.get("stroke")
+    if stroke == "none":
+        roi.setStrokeColor(None)
+    elif stroke:
+        alpha, red, green, blue = stroke
+        roi.setStrokeColor(jclass("java.awt.Color")(red, green, blue, alpha))
+    for key, value in mending.get("properties", {}).items():
+        roi.setProperty(key, value)
+    if "position" in mending and not roi.getPosition():
+        roi.setPosition(mending["position"])
+    if "location" in mending:
+        roi.setLocation(*mending["location"])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mikata.errors import ImageError
+from mikata.language import say
 from mikata.types import AXES, Image, ValueCalibration
 
 SIGNED_16 = ValueCalibration((-32768.0, 1.0))
@@ -54,24 +55,33 @@ def from_array(
         32-bit float cannot hold.
     """
     pixels = np.asarray(array)
-    name = title or "The array"
+    name = title or say("The array")
     if pixels.size == 0:
-        raise ImageError(f"{name} has no pixels: its shape is {pixels.shape}.")
+        raise ImageError(say("{name} has no pixels: its shape is {shape}.", name=name, shape=pixels.shape))
     if axes is None:
         if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
             axes = "YXS"
         elif pixels.ndim in DEFAULT_AXES:
             axes = DEFAULT_AXES[pixels.ndim]
         else:
-            raise ImageError(f"{name} has {pixels.ndim} dimensions; an image has 2 to 5.")
+            raise ImageError(
+                say(
+                    "{name} has {dimensions} dimensions; an image has 2 to 5.",
+                    name=name,
+                    dimensions=pixels.ndim,
+                )
+            )
     pixels, axes = _in_order(pixels, axes, name)
     attributes.setdefault("title", title)
     pixels, calibration = _storable(pixels, name, exact)
     if calibration is not None:
         if "calibration" in attributes:
             raise ImageError(
-                f"{name} holds signed 16-bit numbers, which bring their own value calibration; "
-                "give unsigned ones, or no calibration."
+                say(
+                    "{name} holds signed 16-bit numbers, which bring their own value calibration; give "
+                    "unsigned ones, or no calibration.",
+                    name=name,
+                )
             )
         unit = attributes.pop("value_unit", "grey")
         attributes["calibration"] = ValueCalibration(calibration.coefficients, unit)
@@ -87,8 +97,14 @@ def _in_order(pixels: NDArray[Any], axes: str, name: str) -> tuple[NDArray[Any],
         or not {"Y", "X"} <= set(axes)
     ):
         raise ImageError(
-            f"{name} of shape {pixels.shape} cannot have the axes '{axes}': one letter a dimension, "
-            f"out of {AXES} and S, with Y and X among them."
+            say(
+                "{name} of shape {shape} cannot have the axes '{axes}': one letter a dimension, out of "
+                "{letters} and S, with Y and X among them.",
+                name=name,
+                shape=pixels.shape,
+                axes=axes,
+                letters=AXES,
+            )
         )
     order = sorted(range(len(axes)), key=lambda i: wanted.index(axes[i]))
     pixels = pixels.transpose(order)
@@ -97,11 +113,21 @@ def _in_order(pixels: NDArray[Any], axes: str, name: str) -> tuple[NDArray[Any],
         if pixels.shape[-1] == 4:
             pixels = pixels[..., :3]
         if pixels.shape[-1] not in (1, 3):
-            raise ImageError(f"{name} has {pixels.shape[-1]} samples a pixel; a colour image has 3.")
+            raise ImageError(
+                say(
+                    "{name} has {samples} samples a pixel; a colour image has 3.",
+                    name=name,
+                    samples=pixels.shape[-1],
+                )
+            )
         if pixels.shape[-1] == 3 and pixels.dtype != np.uint8:
             raise ImageError(
-                f"{name} holds colours as {pixels.dtype}; ImageJ's are 8-bit. Scale them to 0..255, "
-                "or name the axis C to keep three channels."
+                say(
+                    "{name} holds colours as {kind}; ImageJ's are 8-bit. Scale them to 0..255, or name the "
+                    "axis C to keep three channels.",
+                    name=name,
+                    kind=pixels.dtype,
+                )
             )
     drop = tuple(i for i, a in enumerate(axes) if a not in "YX" and pixels.shape[i] == 1)
     return pixels.squeeze(drop), "".join(a for i, a in enumerate(axes) if i not in drop)
@@ -125,8 +151,11 @@ def _storable(pixels: NDArray[Any], name: str, exact: bool) -> tuple[NDArray[Any
             same &= np.abs(rounded) < 2.0**53
         if not same.all():
             raise ImageError(
-                f"{name} holds integers such as {pixels[~same].flat[0]}, "
-                "which a 32-bit float cannot hold exactly."
+                say(
+                    "{name} holds integers such as {number}, which a 32-bit float cannot hold exactly.",
+                    name=name,
+                    number=pixels[~same].flat[0],
+                )
             )
         return rounded, None
     if kind == "f":
@@ -134,10 +163,16 @@ def _storable(pixels: NDArray[Any], name: str, exact: bool) -> tuple[NDArray[Any
             rounded = pixels.astype(np.float32)
         if exact and not np.array_equal(rounded, pixels, equal_nan=True):
             raise ImageError(
-                f"{name} holds {pixels.dtype} numbers that change when rounded to ImageJ's 32 bits; "
-                "use array.astype('float32') if that is meant."
+                say(
+                    "{name} holds {kind} numbers that change when rounded to ImageJ's 32 bits; use "
+                    "array.astype('float32') if that is meant.",
+                    name=name,
+                    kind=pixels.dtype,
+                )
             )
         if np.any(np.isinf(rounded) & np.isfinite(pixels)):
-            raise ImageError(f"{name} holds numbers beyond the range of ImageJ's 32-bit pixels (3.4e38).")
+            raise ImageError(
+                say("{name} holds numbers beyond the range of ImageJ's 32-bit pixels (3.4e38).", name=name)
+            )
         return rounded, None
-    raise ImageError(f"{name} holds {pixels.dtype}, which are not real numbers.")
+    raise ImageError(say("{name} holds {kind}, which are not real numbers.", name=name, kind=pixels.dtype))

@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from mikata.errors import ImageError
 from mikata.images import dicom_frames, dicom_text, dicom_values
 from mikata.images.arrays import PRIMARIES, from_array
+from mikata.language import say
 from mikata.types import Image
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -106,14 +107,14 @@ def _dataset(path: Path) -> Dataset:
         with path.open("rb") as file:
             start = file.read(352)
         if not starts_like_dicom(start):
-            raise ImageError(f"{path} is not a DICOM file.")
+            raise ImageError(say("{path} is not a DICOM file.", path=path))
         dataset = pydicom.dcmread(path, force=True)
     except (InvalidDicomError, BytesLengthException, EOFError) as error:
-        raise ImageError(f"{path} is a damaged DICOM file: {error}.") from error
+        raise ImageError(say("{path} is a damaged DICOM file: {reason}.", path=path, reason=error)) from error
     if not any(name in dataset for name in _PIXELS):
         kind = dataset.get("Modality") or dataset.get("SOPClassUID")
-        name = getattr(kind, "name", kind) or "unknown kind"
-        raise ImageError(f"{path} is a DICOM file without an image ({name}).")
+        name = getattr(kind, "name", kind) or say("unknown kind")
+        raise ImageError(say("{path} is a DICOM file without an image ({name}).", path=path, name=name))
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     if "TransferSyntaxUID" not in dataset.file_meta:
@@ -152,7 +153,13 @@ def _colour(path: Path, dataset: Dataset, pixels: NDArray[Any]) -> Image:
         if pixels.dtype == np.uint16:  # DICOM palettes have 16 bits a colour
             pixels = (pixels >> 8).astype(np.uint8)
     if pixels.shape[-1] not in (3, 4):
-        raise ImageError(f"{path} has {pixels.shape[-1]} samples a pixel; Mikata reads grey and RGB.")
+        raise ImageError(
+            say(
+                "{path} has {samples} samples a pixel; Mikata reads grey and RGB.",
+                path=path,
+                samples=pixels.shape[-1],
+            )
+        )
     if pixels.ndim == 3:
         pixels = pixels[None]
     if pixels.dtype == np.uint8:

@@ -19,6 +19,7 @@ from pydicom.pixels.utils import pixel_array
 
 from mikata.errors import ImageError
 from mikata.images.dicom_values import first_number, groups, signed
+from mikata.language import say
 
 Position = tuple[float, float, float]
 """Of the upper left pixel of a slice in the patient: x, y, z in mm."""
@@ -55,17 +56,28 @@ def decoded(path: Path, dataset: Dataset) -> NDArray[Any]:
         except (RuntimeError, NotImplementedError) as error:
             if syntax not in _JPEG | _JPEG_LS | _JPEG_2000:
                 raise ImageError(
-                    f"{path} is compressed as {syntax.name}, which cannot be read: {error}"
+                    say(
+                        "{path} is compressed as {compression}, which cannot be read: {reason}",
+                        path=path,
+                        compression=syntax.name,
+                        reason=error,
+                    )
                 ) from error
             pixels = _by_imagecodecs(path, dataset, syntax)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, OSError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ImageError(f"{path} has damaged or incomplete pixel data: {reason}") from error
+        raise ImageError(
+            say("{path} has damaged or incomplete pixel data: {reason}", path=path, reason=reason)
+        ) from error
     if shift:
         if (pixels & pixels.dtype.type((1 << shift) - 1)).any():
             raise ImageError(
-                f"{path} keeps its numbers in the bits from {shift} on, by its header, but has others below "
-                "them: header and pixels do not fit."
+                say(
+                    "{path} keeps its numbers in the bits from {shift} on, by its header, but has others "
+                    "below them: header and pixels do not fit.",
+                    path=path,
+                    shift=shift,
+                )
             )
         pixels = pixels >> shift
     if pixels.dtype.kind in "iu" and int(dataset.get("SamplesPerPixel", 1)) == 1:
@@ -81,10 +93,21 @@ def _lowest_bit(path: Path, dataset: Dataset) -> int:
         return 0
     lowest = int(high) + 1 - bits
     if lowest < 0 or int(high) >= allocated:
-        raise ImageError(f"{path} has {bits} bits stored with the highest at {high}, which cannot be.")
+        raise ImageError(
+            say(
+                "{path} has {bits} bits stored with the highest at {high}, which cannot be.",
+                path=path,
+                bits=bits,
+                high=high,
+            )
+        )
     if lowest and dataset.file_meta.TransferSyntaxUID.is_compressed:
         raise ImageError(
-            f"{path} is compressed and keeps its numbers in other bits than the lowest, which is not read."
+            say(
+                "{path} is compressed and keeps its numbers in other bits than the lowest, which is not "
+                "read.",
+                path=path,
+            )
         )
     return lowest
 
@@ -113,11 +136,23 @@ def _by_imagecodecs(path: Path, dataset: Dataset, syntax: str) -> NDArray[Any]:
     except RuntimeError as error:  # all of imagecodecs' errors
         name = pydicom.uid.UID(syntax).name
         raise ImageError(
-            f"{path} is compressed as {name} and is damaged or of a kind not read: {error}"
+            say(
+                "{path} is compressed as {name} and is damaged or of a kind not read: {reason}",
+                path=path,
+                name=name,
+                reason=error,
+            )
         ) from error
     pixels = np.stack(frames)
     if len(frames) != count or pixels.shape[1:3] != (dataset.Rows, dataset.Columns):
-        raise ImageError(f"{path} has damaged or incomplete pixel data: {pixels.shape} of {count} frames.")
+        raise ImageError(
+            say(
+                "{path} has damaged or incomplete pixel data: {shape} of {count} frames.",
+                path=path,
+                shape=pixels.shape,
+                count=count,
+            )
+        )
     if signed(dataset):
         pixels = pixels.view(f"i{pixels.dtype.itemsize}")
     return pixels if count > 1 else pixels[0]
@@ -251,8 +286,12 @@ def _slice_distance(dataset: Dataset) -> float:
             and len(set(Counter(positions).values())) == 1
         ):
             raise ImageError(
-                f"its slices lie {min(gaps):g} to {max(gaps):g} mm apart, which no single distance describes. "
-                "Save slices of one distance by themselves."
+                say(
+                    "its slices lie {least:g} to {most:g} mm apart, which no single distance describes. Save "
+                    "slices of one distance by themselves.",
+                    least=min(gaps),
+                    most=max(gaps),
+                )
             )
         return middle
     for name in ("SpacingBetweenSlices", "SliceThickness"):

@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence
 
 from mikata.errors import ImageError
 from mikata.images import dicom_values
+from mikata.language import say
 from mikata.types import Image, ValueCalibration
 
 _LINE = re.compile(r"^([0-9A-Fa-f]{4},[0-9A-Fa-f]{4})[ \t]+(>?)[^:\n]*:[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
@@ -55,6 +56,21 @@ def first_header(texts: Iterable[str]) -> str:
     return next((text for text in texts if _LINE.search(text)), "")
 
 
+def forgotten(info: str | None, labels: list[str]) -> tuple[str | None, list[str]] | None:
+    """Info text and slice labels of an ImageJ image without what names a patient; None where nothing does.
+
+    Where Info or a label holds a header, in ImageJ's spelling or in pydicom's, all labels go, and of Info only the
+    lines stay that say what the pixels mean (unit, bits, padding), so that another command finds the same values.
+    Of other labels the first line stays; another Info stays whole.
+    """
+    texts = [info or "", *labels]
+    if any(is_header(text) for text in texts):
+        return without_patient(first_header(texts)) or None, [""] * len(labels)
+    if any("\n" in label for label in labels):
+        return info, [label.split("\n", 1)[0] for label in labels]
+    return None
+
+
 def meant(image: Image, header: str, *, frames: Iterable[str] = ()) -> Image:
     """An image that ImageJ opened from a DICOM file, with the values and the unit of `images.read`.
 
@@ -80,7 +96,7 @@ def meant(image: Image, header: str, *, frames: Iterable[str] = ()) -> Image:
     if dataset is None or image.is_colour:
         return image
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        raise _refused(image, "its pixels are numbers of colours in a palette")
+        raise _refused(image, say("its pixels are numbers of colours in a palette"))
     bits = int(dataset.get("BitsAllocated", 16))
     whole = image.array.dtype.name != "float32"
     if whole and 8 * image.array.itemsize != bits:
@@ -120,9 +136,16 @@ def _turned(image: Image, low: float, high: float) -> Image:
     slack = 1e-6 * max(abs(low), abs(high))  # ImageJ rounds when it multiplies by the slope
     if image.array.min() < low - slack or image.array.max() > high + slack:
         raise ImageError(
-            f"{image.title}: low values are white in it, from {low:g} to {high:g} by its header, but it holds "
-            f"{image.array.min():g} to {image.array.max():g}. In ImageJ, turn it with Edit > Invert and "
-            "Image > Lookup Tables > Invert LUT."
+            say(
+                "{title}: low values are white in it, from {low:g} to {high:g} by its header, but it "
+                "holds {lowest:g} to {highest:g}. In ImageJ, turn it with Edit > Invert and Image > "
+                "Lookup Tables > Invert LUT.",
+                title=image.title,
+                low=low,
+                high=high,
+                lowest=image.array.min(),
+                highest=image.array.max(),
+            )
         )
     array = (low + high - image.array.astype(np.float64)).astype(image.array.dtype)
     ranges = tuple((low + high - top, low + high - bottom) for bottom, top in image.display_ranges)
@@ -156,25 +179,31 @@ def _dataset(header: str) -> Dataset | None:
 
 def _check(image: Image, dataset: Dataset, header: str, frames: Iterable[str]) -> None:
     if dataset.get("ModalityLUTSequence"):
-        raise _refused(image, "its header brings a table of values (modality LUT), which ImageJ leaves out")
+        raise _refused(
+            image, say("its header brings a table of values (modality LUT), which ImageJ leaves out")
+        )
     if dataset.get("Modality") == "RTDOSE" and image.calibrated_unit == "grey":
-        raise _refused(image, "ImageJ leaves out the scale of its dose")
+        raise _refused(image, say("ImageJ leaves out the scale of its dose"))
     stored = int(dataset.get("BitsStored", 0))
     if stored and int(dataset.get("HighBit", stored - 1)) != stored - 1:
-        raise _refused(image, "its numbers are not in the lowest bits, where ImageJ takes them to be")
+        raise _refused(image, say("its numbers are not in the lowest bits, where ImageJ takes them to be"))
     for text in (header, "\n".join(frames)):
         for tag in ("0028,1052", "0028,1053"):
             found = {match[3] for match in _LINE.finditer(text) if match[1] == tag}
             if len({float(word) for word in found if re.fullmatch(r"[+-]?[0-9.eE+-]+", word)}) > 1:
                 raise _refused(
-                    image, "its frames have slopes or intercepts of their own, and ImageJ uses one"
+                    image, say("its frames have slopes or intercepts of their own, and ImageJ uses one")
                 )
 
 
 def _refused(image: Image, reason: str) -> ImageError:
     return ImageError(
-        f"{image.title}: {reason}, so that its values in ImageJ are not those of the file. Let Mikata open "
-        "the file itself: give its path as images=[...]."
+        say(
+            "{title}: {reason}, so that its values in ImageJ are not those of the file. Let Mikata "
+            "open the file itself: give its path as images=[...].",
+            title=image.title,
+            reason=reason,
+        )
     )
 
 

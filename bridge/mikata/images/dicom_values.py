@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 
 from mikata.errors import ImageError
+from mikata.language import say
 
 _PET_UNITS = {
     "BQML": "Bq/mL", "CNTS": "counts", "PROPCNTS": "counts", "CPS": "counts/s", "PROPCPS": "counts/s",
@@ -163,7 +164,9 @@ def _lines(path: Path, dataset: Dataset, count: int) -> tuple[NDArray[np.float64
         slopes[index] = 1.0 if slope is None else slope
         intercepts[index] = 0.0 if intercept is None else intercept
     if not (np.isfinite(slopes).all() and np.isfinite(intercepts).all()) or (slopes == 0).any():
-        raise ImageError(f"{path} has a rescale slope of 0 or none at all: its values mean nothing.")
+        raise ImageError(
+            say("{path} has a rescale slope of 0 or none at all: its values mean nothing.", path=path)
+        )
     return slopes, intercepts
 
 

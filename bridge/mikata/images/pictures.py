@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mikata.errors import ImageError
 from mikata.images.arrays import PRIMARIES, from_array
+from mikata.language import say
 from mikata.types import Image
 
 _WIDE_PNG = (b"\x02", b"\x04", b"\x06")  # PNG's numbers for RGB, grey with alpha, RGB with alpha
@@ -41,9 +42,13 @@ def read(path: Path, keep_metadata: bool) -> Image:
                 info = _text(picture) if keep_metadata else ""
                 pixels = _pixels(picture)
         except PIL.UnidentifiedImageError:
-            raise ImageError(f"{path} is not a PNG or JPEG file, or its beginning is damaged.") from None
+            raise ImageError(
+                say("{path} is not a PNG or JPEG file, or its beginning is damaged.", path=path)
+            ) from None
         except PIL.Image.DecompressionBombError as error:
-            raise ImageError(f"{path} says it is larger than any image Mikata reads: {error}") from error
+            raise ImageError(
+                say("{path} says it is larger than any image Mikata reads: {reason}", path=path, reason=error)
+            ) from error
     colour = pixels.ndim == 3
     return from_array(pixels, "YXS" if colour else "YX", path.name, path=path, info=info)
 
@@ -76,7 +81,9 @@ def _pixels(picture: PIL.Image.Image) -> NDArray[Any]:
         if pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() <= 65535:
             return pixels.astype(np.uint16)
         return pixels
-    raise ImageError(f"its pixels are of the kind '{picture.mode}', which Mikata does not read.")
+    raise ImageError(
+        say("its pixels are of the kind '{mode}', which Mikata does not read.", mode=picture.mode)
+    )
 
 
 def _text(picture: PIL.Image.Image) -> str:

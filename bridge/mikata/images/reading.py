@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mikata.errors import ImageError
 from mikata.images import dicom, pictures, tiff_reader, volumes
+from mikata.language import say
 from mikata.types import Image
 
 Reader = Callable[[Path, bool], Image]
@@ -70,31 +71,40 @@ def read(path: Path | str, *, keep_metadata: bool = False) -> Image:
         with path.open("rb") as file:
             start = file.read(352)
     except IsADirectoryError:
-        raise ImageError(f"{path} is a folder, not an image file.") from None
+        raise ImageError(say("{path} is a folder, not an image file.", path=path)) from None
     except FileNotFoundError:
-        raise ImageError(f"{path} does not exist.") from None
+        raise ImageError(say("{path} does not exist.", path=path)) from None
     except OSError as error:
         if path.is_dir():  # Windows answers "permission denied" for a folder
-            raise ImageError(f"{path} is a folder, not an image file.") from None
-        raise ImageError(f"{path} cannot be opened: {error.strerror or error}.") from error
+            raise ImageError(say("{path} is a folder, not an image file.", path=path)) from None
+        raise ImageError(
+            say("{path} cannot be opened: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
     if not start:
-        raise ImageError(f"{path} is empty.")
+        raise ImageError(say("{path} is empty.", path=path))
     reader = _reader(path, start)
     if reader is None:
-        raise ImageError(f"{path} is not an image that Mikata reads (TIFF, PNG, JPEG, DICOM, NIfTI, .npy).")
+        raise ImageError(
+            say("{path} is not an image that Mikata reads (TIFF, PNG, JPEG, DICOM, NIfTI, .npy).", path=path)
+        )
     try:
         return reader(path, keep_metadata)
     except ImageError as error:
         sentence = str(error)
         if str(path) in sentence:
             raise
-        if sentence.startswith(path.name):  # the title, in the words of `from_array`
+        # the title, with which sentences of `from_array` begin in every language
+        if sentence.startswith(path.name):
             raise ImageError(str(path.parent / sentence)) from error
         raise ImageError(f"{path}: {sentence}") from error
     except MemoryError:
-        raise ImageError(f"{path} is too large for this computer's memory, or damaged.") from None
+        raise ImageError(
+            say("{path} is too large for this computer's memory, or damaged.", path=path)
+        ) from None
     except _DAMAGE as error:
-        raise ImageError(f"{path} cannot be read; it may be damaged: {_reason(error)}") from error
+        raise ImageError(
+            say("{path} cannot be read; it may be damaged: {reason}", path=path, reason=_reason(error))
+        ) from error
 
 
 # What the libraries are known to raise on damaged files (tried by cutting and flipping bytes):

@@ -14,6 +14,7 @@ from mikata.errors import ImageError
 from mikata.images.arrays import from_array
 from mikata.images.natural import natural_key
 from mikata.images.reading import looks_like_image, read
+from mikata.language import say
 from mikata.types import Image
 
 
@@ -74,10 +75,8 @@ class Images:
             found.extend(_items_of(member, recursive))
         origin = str(source) if isinstance(source, (str, Path)) else ""
         if not found:
-            where = f"The folder {origin} holds" if origin else "There are"
             deeper = not recursive and any(_holds_folders(member) for member in members)
-            hint = " There may be some in its folders: ask for subfolders, or name them." if deeper else ""
-            raise ImageError(f"{where} no images (TIFF, PNG, JPEG, DICOM, NIfTI, .npy).{hint}")
+            raise ImageError(_nothing_found(origin, deeper))
         return cls(_uniquely_named(found), keep_metadata=keep_metadata, origin=origin)
 
     def __len__(self) -> int:
@@ -121,9 +120,20 @@ class Images:
             first = self.skipped[0][1]
             if len(self._items) == 1:
                 raise ImageError(first)
-            where = f" in {self._origin}" if self._origin else ""
+            count = len(self._items)
+            if self._origin:
+                raise ImageError(
+                    say(
+                        "None of the {count} images in {folder} could be read. The first: {reason}",
+                        count=count,
+                        folder=self._origin,
+                        reason=first,
+                    )
+                )
             raise ImageError(
-                f"None of the {len(self._items)} images{where} could be read. The first: {first}"
+                say(
+                    "None of the {count} images could be read. The first: {reason}", count=count, reason=first
+                )
             )
 
 
@@ -140,13 +150,35 @@ def _items_of(member: Any, recursive: bool) -> Iterator[_Item]:
         elif path.exists():
             yield _Item(_stem(path), path, None)
         else:
-            raise ImageError(f"{path} does not exist.")
+            raise ImageError(say("{path} does not exist.", path=path))
     elif isinstance(member, np.ndarray):
         yield _Item("array", None, from_array(member, exact=False))
     else:
         raise ImageError(
-            f"An image is a path, a folder, an Image or a NumPy array, not {type(member).__name__}."
+            say(
+                "An image is a path, a folder, an Image or a NumPy array, not {kind}.",
+                kind=type(member).__name__,
+            )
         )
+
+
+def _nothing_found(folder: str, deeper: bool) -> str:
+    if folder and deeper:
+        return say(
+            "The folder {folder} holds no images (TIFF, PNG, JPEG, DICOM, NIfTI, .npy). "
+            "There may be some in its folders: ask for subfolders, or name them.",
+            folder=folder,
+        )
+    if folder:
+        return say(
+            "The folder {folder} holds no images (TIFF, PNG, JPEG, DICOM, NIfTI, .npy).", folder=folder
+        )
+    if deeper:
+        return say(
+            "There are no images (TIFF, PNG, JPEG, DICOM, NIfTI, .npy). "
+            "There may be some in its folders: ask for subfolders, or name them."
+        )
+    return say("There are no images (TIFF, PNG, JPEG, DICOM, NIfTI, .npy).")
 
 
 def _holds_folders(member: Any) -> bool:
@@ -165,7 +197,11 @@ def _files(folder: Path, recursive: bool) -> list[Path]:
             and looks_like_image(path)
         ]
     except OSError as error:
-        raise ImageError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+        raise ImageError(
+            say(
+                "The folder {folder} cannot be read: {reason}.", folder=folder, reason=error.strerror or error
+            )
+        ) from error
     return sorted(found, key=lambda path: [natural_key(part) for part in path.relative_to(folder).parts])
 
 

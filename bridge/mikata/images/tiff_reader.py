@@ -23,6 +23,7 @@ from mikata.errors import ImageError, RegionError
 from mikata.images import dicom_text
 from mikata.images.arrays import PRIMARIES, from_array
 from mikata.images.lengths import MICROMETRE, converted, in_seconds, unit_name
+from mikata.language import say
 from mikata.types import Image, Region, ValueCalibration
 
 _CENTIMETRE, _INCH = 3, 2
@@ -44,17 +45,19 @@ def read(path: Path, keep_metadata: bool) -> Image:
     try:
         with _complaints() as said, tifffile.TiffFile(path) as tif:
             if not tif.series:
-                raise ImageError(f"{path} holds no image.")
+                raise ImageError(say("{path} holds no image.", path=path))
             series = _only_series(path, tif)
             pixels = series.asarray()
             if said:
                 # tifffile fills what it cannot read with zeros and only logs it
-                raise ImageError(f"{path} is damaged: {said[0]}.")
+                raise ImageError(say("{path} is damaged: {complaint}.", path=path, complaint=said[0]))
             if tif.is_imagej:
                 return _imagej(path, tif, series, pixels, keep_metadata)
             return _foreign(path, tif, series, pixels, keep_metadata)
     except tifffile.TiffFileError as error:
-        raise ImageError(f"{path} is not a TIFF file, or is damaged: {error}.") from error
+        raise ImageError(
+            say("{path} is not a TIFF file, or is damaged: {reason}.", path=path, reason=error)
+        ) from error
 
 
 _BESIDE = re.compile(r"label|macro|overview|thumb|preview", re.IGNORECASE)
@@ -67,8 +70,12 @@ def _only_series(path: Path, tif: Any) -> Any:
         found = [one for one in found if not _BESIDE.search(str(one.name))]
         if len(found) != 1:
             raise ImageError(
-                f"{path} holds {len(found) or len(tif.series)} images (OME series), and Mikata reads one of a file. "
-                "Save the one that is meant as a file of its own, for example with Bio-Formats in ImageJ."
+                say(
+                    "{path} holds {count} images (OME series), and Mikata reads one of a file. Save the one "
+                    "that is meant as a file of its own, for example with Bio-Formats in ImageJ.",
+                    path=path,
+                    count=len(found) or len(tif.series),
+                )
             )
     return found[0]
 
@@ -146,7 +153,7 @@ def _metadata(path: Path, page: Any) -> dict[str, Any]:
     if tag is None:
         return {}
     if not isinstance(tag.value, dict):
-        raise ImageError(f"{path} has damaged ImageJ metadata.")
+        raise ImageError(say("{path} has damaged ImageJ metadata.", path=path))
     return tag.value
 
 
@@ -200,8 +207,11 @@ def _calibration(words: dict[str, str], image: Image) -> tuple[ValueCalibration 
         return None, unit
     if words.get("zeroclip", "").lower() == "true":
         raise ImageError(
-            f"{image.path} sets negative calibrated values to 0, which Mikata does not. "
-            "In ImageJ, convert it with Image > Type > 32-bit first."
+            say(
+                "{path} sets negative calibrated values to 0, which Mikata does not. In ImageJ, convert "
+                "it with Image > Type > 32-bit first.",
+                path=image.path,
+            )
         )
     function = int(_number(words.get("cf"), 0.0))
     coefficients = []
@@ -259,7 +269,9 @@ def _region(path: Path, data: bytes) -> Region:
     try:
         return regions.from_bytes(data)
     except RegionError as error:
-        raise ImageError(f"{path} has a damaged ROI or overlay. {error}") from error
+        raise ImageError(
+            say("{path} has a damaged ROI or overlay. {reason}", path=path, reason=error)
+        ) from error
 
 
 def _text(value: Any) -> str:
@@ -288,7 +300,9 @@ def _foreign(path: Path, tif: Any, series: Any, pixels: NDArray[Any], keep_metad
             pixels = np.take(pixels, range(pixels.shape[index] - 1), axis=index)
         if pixels.shape[index] not in (1, 3) or (pixels.shape[index] == 3 and pixels.dtype != np.uint8):
             if "C" in axes:
-                raise ImageError(f"{path} has colours of {pixels.dtype} in several channels.")
+                raise ImageError(
+                    say("{path} has colours of {kind} in several channels.", path=path, kind=pixels.dtype)
+                )
             axes = axes.replace("S", "C")
     wide_colour = "S" in series.axes and "S" not in axes and page.photometric == 2
     pixels, axes = _known_axes(path, pixels, axes)
@@ -322,7 +336,7 @@ def _with_ome(path: Path, image: Image, xml: str) -> Image:
     if isinstance(entry, list):
         entry = next((one for one in entry if not _BESIDE.search(str(one.get("Name", "")))), entry[0])
     if not isinstance(entry, dict) or not isinstance(entry.get("Pixels"), dict):
-        raise ImageError(f"{path} has a damaged OME header.")
+        raise ImageError(say("{path} has a damaged OME header.", path=path))
     pixels = entry["Pixels"]
     unit = unit_name(str(pixels.get("PhysicalSizeXUnit", MICROMETRE)))
     size = [
@@ -376,7 +390,11 @@ def _known_axes(path: Path, pixels: NDArray[Any], axes: str) -> tuple[NDArray[An
             axes = axes.replace(name, free, 1)
     if len(set(axes)) != len(axes) or not set(axes) <= set("TZCYXS"):
         raise ImageError(
-            f"{path} has the axes {axes}; Mikata reads images of x, y, channels, slices and frames."
+            say(
+                "{path} has the axes {axes}; Mikata reads images of x, y, channels, slices and frames.",
+                path=path,
+                axes=axes,
+            )
         )
     return pixels, axes
 

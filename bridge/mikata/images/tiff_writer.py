@@ -15,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from mikata.errors import ImageError, OutputError
+from mikata.language import say
 from mikata.outputs import written
 from mikata.types import Image
 
@@ -56,9 +57,13 @@ def write_tiff(path: Path | str, image: Image, *, overwrite: bool = True) -> Pat
     path = Path(path)
     metadata = _metadata(path, image)
     if image.array.nbytes > _LARGEST:
-        raise ImageError(f"{path} would hold more than the 4 GB of an ImageJ TIFF; write it in parts.")
+        raise ImageError(
+            say("{path} would hold more than the 4 GB of an ImageJ TIFF; write it in parts.", path=path)
+        )
     if not overwrite and path.exists():
-        raise OutputError(f"{path} exists already; choose another name or let it be overwritten.")
+        raise OutputError(
+            say("{path} exists already; choose another name or let it be overwritten.", path=path)
+        )
     with written(path) as aside:
         tifffile.imwrite(
             aside,
@@ -82,7 +87,13 @@ def _metadata(path: Path, image: Image) -> dict[str, Any]:
     stacked = sum(image.size(axis) > 1 for axis in "TZC")
     metadata: dict[str, Any] = {"hyperstack": stacked > 1 or channels > 1, "unit": _escaped(image.unit)}
     if image.mode not in _MODES:
-        raise ImageError(f"{path}: an image's mode is grayscale, color or composite, not {image.mode}.")
+        raise ImageError(
+            say(
+                "{path}: an image's mode is grayscale, color or composite, not {mode}.",
+                path=path,
+                mode=image.mode,
+            )
+        )
     if channels > 1:
         metadata["mode"] = image.mode or "grayscale"
     if image.pixel_size[2] != 1.0:
@@ -91,19 +102,27 @@ def _metadata(path: Path, image: Image) -> dict[str, Any]:
         metadata["finterval"] = float(image.frame_interval_s)
     metadata.update(_value_words(path, image))
     for count, what, wanted in (
-        (len(image.luts), "LUTs", channels),
-        (len(image.display_ranges), "display ranges", channels),
-        (len(image.slice_labels), "slice labels", planes),
+        (len(image.luts), say("LUTs"), channels),
+        (len(image.display_ranges), say("display ranges"), channels),
+        (len(image.slice_labels), say("slice labels"), planes),
     ):
         if count not in (0, wanted):
-            raise ImageError(f"{path}: the image has {count} {what} where there should be {wanted}.")
+            raise ImageError(
+                say(
+                    "{path}: the image has {count} {what} where there should be {wanted}.",
+                    path=path,
+                    count=count,
+                    what=what,
+                    wanted=wanted,
+                )
+            )
     if image.display_ranges:
         metadata["min"], metadata["max"] = map(float, image.display_ranges[0])
         if channels > 1:
             metadata["Ranges"] = tuple(float(end) for pair in image.display_ranges for end in pair)
     if image.luts:
         if any(lut.shape != (3, 256) or lut.dtype != np.uint8 for lut in image.luts):
-            raise ImageError(f"{path}: a LUT is an array of uint8 with the shape (3, 256).")
+            raise ImageError(say("{path}: a LUT is an array of uint8 with the shape (3, 256).", path=path))
         if channels > 1:
             metadata["LUTs"] = list(image.luts)
         elif metadata["hyperstack"]:
@@ -133,8 +152,11 @@ def _value_words(path: Path, image: Image) -> dict[str, Any]:
     spelled = "Gray Value" if unit == "grey" else unit
     if calibration is not None and (image.is_colour or image.array.dtype == np.float32):
         raise ImageError(
-            f"{path}: ImageJ knows no value calibration of 32-bit or colour pixels; "
-            "write image.values() instead."
+            say(
+                "{path}: ImageJ knows no value calibration of 32-bit or colour pixels; write "
+                "image.values() instead.",
+                path=path,
+            )
         )
     if image.is_colour or (calibration is None and unit == "grey"):
         return {}
@@ -159,10 +181,22 @@ def _resolution(path: Path, size: float) -> tuple[int, int]:
     """Pixels in a unit, as TIFF's fraction of two 32-bit integers nearest to 1 / `size`."""
     top = 2**32 - 1
     if not (size > 0 and 1 / top <= size <= top):
-        raise ImageError(f"{path}: a pixel size of {size} cannot be written; use a smaller or larger unit.")
+        raise ImageError(
+            say(
+                "{path}: a pixel size of {size} cannot be written; use a smaller or larger unit.",
+                path=path,
+                size=size,
+            )
+        )
     per_unit = 1 / Fraction(size)
     limit = top if per_unit <= 1 else int(top / per_unit)
     nearest = per_unit.limit_denominator(max(1, limit))
     if nearest.numerator == 0 or nearest.numerator > top:
-        raise ImageError(f"{path}: a pixel size of {size} cannot be written; use a smaller or larger unit.")
+        raise ImageError(
+            say(
+                "{path}: a pixel size of {size} cannot be written; use a smaller or larger unit.",
+                path=path,
+                size=size,
+            )
+        )
     return nearest.numerator, nearest.denominator

@@ -13,6 +13,7 @@ from nibabel.spatialimages import HeaderDataError
 from mikata.errors import ImageError
 from mikata.images.arrays import from_array
 from mikata.images.lengths import converted
+from mikata.language import say
 from mikata.types import Image
 
 orientations: Any = nibabel.orientations
@@ -33,16 +34,24 @@ def read_nifti(path: Path, keep_metadata: bool) -> Image:
     try:
         volume: Any = nibabel.load(path)
     except ImageFileError:
-        raise ImageError(f"{path} is not a NIfTI file, or its header is damaged.") from None
+        raise ImageError(say("{path} is not a NIfTI file, or its header is damaged.", path=path)) from None
     except HeaderDataError as error:
-        raise ImageError(f"{path} has a damaged NIfTI header: {error}.") from error
+        raise ImageError(
+            say("{path} has a damaged NIfTI header: {reason}.", path=path, reason=error)
+        ) from error
     header = volume.header
     if not hasattr(header, "get_xyzt_units"):
-        raise ImageError(f"{path} is not a NIfTI file but {type(volume).__name__}.")
+        raise ImageError(say("{path} is not a NIfTI file but {kind}.", path=path, kind=type(volume).__name__))
     pixels = np.asanyarray(volume.dataobj)
     if pixels.dtype.fields is not None:
         if tuple(pixels.dtype.names or ())[:3] != ("R", "G", "B"):
-            raise ImageError(f"{path} holds voxels of the kind {pixels.dtype}, which Mikata does not read.")
+            raise ImageError(
+                say(
+                    "{path} holds voxels of the kind {kind}, which Mikata does not read.",
+                    path=path,
+                    kind=pixels.dtype,
+                )
+            )
         pixels = np.stack([pixels[name] for name in "RGB"], axis=-1)
         samples = "S"
     else:
@@ -50,10 +59,20 @@ def read_nifti(path: Path, keep_metadata: bool) -> Image:
     axes = "XYZTC"[: pixels.ndim - len(samples)] + samples
     if len(axes) != pixels.ndim:
         raise ImageError(
-            f"{path} has {pixels.ndim} dimensions; Mikata reads up to 5 (x, y, z, time, channel)."
+            say(
+                "{path} has {dimensions} dimensions; Mikata reads up to 5 (x, y, z, time, channel).",
+                path=path,
+                dimensions=pixels.ndim,
+            )
         )
     if len(axes) - len(samples) < 2:
-        raise ImageError(f"{path} has {pixels.ndim} dimensions; an image has at least 2.")
+        raise ImageError(
+            say(
+                "{path} has {dimensions} dimensions; an image has at least 2.",
+                path=path,
+                dimensions=pixels.ndim,
+            )
+        )
     zooms = [abs(float(zoom)) for zoom in header.get_zooms()]
     zooms += [1.0] * (4 - len(zooms))
     order = [0, 1, 2]
@@ -62,7 +81,9 @@ def read_nifti(path: Path, keep_metadata: bool) -> Image:
     # the nearest flips and swaps: a matter of exchanging axes, so every value stays
     start = orientations.io_orientation(volume.affine)
     if np.isnan(start).any():
-        raise ImageError(f"{path} has a damaged orientation: one of its axes has no direction.")
+        raise ImageError(
+            say("{path} has a damaged orientation: one of its axes has no direction.", path=path)
+        )
     turn = orientations.ornt_transform(start, orientations.axcodes2ornt(("L", "P", "S")))
     if pixels.shape[2] > 1 or turn[2, 0] == 2:  # else the picture would be seen from its edge
         pixels = orientations.apply_orientation(pixels, turn)
@@ -84,8 +105,10 @@ def read_npy(path: Path, keep_metadata: bool) -> Image:
         array = np.load(path, allow_pickle=False)
     except ValueError as error:
         if "allow_pickle" in str(error) or "Object arrays" in str(error):
-            raise ImageError(f"{path} holds Python objects, not numbers, and is not opened.") from None
+            raise ImageError(
+                say("{path} holds Python objects, not numbers, and is not opened.", path=path)
+            ) from None
         raise
     if not isinstance(array, np.ndarray):
-        raise ImageError(f"{path} is not a NumPy array file (.npy).")
+        raise ImageError(say("{path} is not a NumPy array file (.npy).", path=path))
     return from_array(array, None, path.name, exact=False, path=path)

@@ -14,6 +14,7 @@ from torchvision import models
 
 from mikata.architecture import SMALL_CNN, Classifier
 from mikata.errors import NetworkError
+from mikata.language import say
 from mikata.networks.package import Model, read_package
 from mikata.networks.weights import imagenet_normalisation, imagenet_state, read_state
 
@@ -67,9 +68,13 @@ def build(
     """
     if name not in names():
         close = difflib.get_close_matches(name, names(), 3)
+        if close:
+            meant = say(" or ").join(close)
+            raise NetworkError(
+                say("There is no network named '{name}'. Did you mean {meant}?", name=name, meant=meant)
+            )
         raise NetworkError(
-            f"There is no network named '{name}'."
-            + (f" Did you mean {' or '.join(close)}?" if close else " Use small_cnn or, say, resnet18.")
+            say("There is no network named '{name}'. Use small_cnn or, say, resnet18.", name=name)
         )
     state: Mapping[str, Tensor] | None = None
     if isinstance(weights, Model):
@@ -81,17 +86,26 @@ def build(
     elif weights == "none":
         own = None
     else:
-        raise NetworkError(f"The weights '{weights}' are unknown: use none, imagenet, or the path of a file.")
+        raise NetworkError(
+            say(
+                "The weights '{weights}' are unknown: use none, imagenet, or the path of a file.",
+                weights=weights,
+            )
+        )
     if own is not None and len(own[0]) == channels and keep_normalisation and weights != "imagenet":
         mean, std = own
     if mean is None or std is None:
         if mean is not std or own is None:
-            raise NetworkError(f"{name} needs mean and std of the images' values, one number a channel.")
+            raise NetworkError(
+                say("{name} needs mean and std of the images' values, one number a channel.", name=name)
+            )
         mean, std = own
     try:
         classifier = Classifier(name, classes, channels, mean, std, size)
     except ValueError as error:
-        raise NetworkError(f"The network {name} cannot be built: {error}.") from error
+        raise NetworkError(
+            say("The network {name} cannot be built: {error}.", name=name, error=error)
+        ) from error
     if state is not None:
         source = str(weights.path if isinstance(weights, Model) else weights)
         _load(classifier.network, state, source, name)
@@ -131,8 +145,15 @@ def check_size(classifier: Classifier, size: tuple[int, int]) -> None:
         side = input_size(name)
         reason = str(error).splitlines()[0].rstrip(".!")
         raise NetworkError(
-            f"{name} cannot take images of {size[1]} x {size[0]} px ({reason}). "
-            f"It is made for {side} x {side} px: choose this size."
+            say(
+                "{name} cannot take images of {width} x {height} px ({reason}). "
+                "It is made for {side} x {side} px: choose this size.",
+                name=name,
+                width=size[1],
+                height=size[0],
+                reason=reason,
+                side=side,
+            )
         ) from error
     finally:
         classifier.train(was_training)
@@ -150,7 +171,14 @@ def is_package(path: Path) -> bool:
 def _weights_of_package(package: Model, name: str) -> _Weights:
     configuration = package.classifier.configuration
     if configuration["network"] != name:
-        raise NetworkError(f"The package {package.path} holds a {configuration['network']}, not a {name}.")
+        raise NetworkError(
+            say(
+                "The package {package} holds a {network}, not a {name}.",
+                package=package.path,
+                network=configuration["network"],
+                name=name,
+            )
+        )
     return package.classifier.network.state_dict(), (configuration["mean"], configuration["std"])
 
 
@@ -177,19 +205,27 @@ def _load(network: nn.Module, state: Mapping[str, Tensor], source: str, name: st
     unlike = [key for key in own if key in state and own[key].shape != state[key].shape]
     wrong = [key for key in unlike if key not in heads]
     if missing or foreign or wrong:
-        parts = [f"{_some(missing)} missing"] if missing else []
-        parts += [f"{_some(foreign)} unknown"] if foreign else []
-        parts += (
-            [
-                "of another shape "
-                + _some(
-                    [f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}" for key in wrong]
+        parts = [say("{keys} missing", keys=_some(missing))] if missing else []
+        parts += [say("{keys} unknown", keys=_some(foreign))] if foreign else []
+        if wrong:
+            shapes = [
+                say(
+                    "{key} {found} instead of {expected}",
+                    key=key,
+                    found=tuple(state[key].shape),
+                    expected=tuple(own[key].shape),
                 )
+                for key in wrong
             ]
-            if wrong
-            else []
+            parts.append(say("of another shape {keys}", keys=_some(shapes)))
+        raise NetworkError(
+            say(
+                "The weights {source} do not fit {name}: {reasons}.",
+                source=source,
+                name=name,
+                reasons="; ".join(parts),
+            )
         )
-        raise NetworkError(f"The weights {source} do not fit {name}: {'; '.join(parts)}.")
     # a head for other classes starts from random weights, both its tensors together
     taken = own.keys() - heads if heads & set(unlike) or heads - state.keys() else own.keys()
     # into the network's own state dict, which also carries the versions of its layers
@@ -198,5 +234,7 @@ def _load(network: nn.Module, state: Mapping[str, Tensor], source: str, name: st
 
 
 def _some(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
+    listed = ", ".join(keys[:_SHOWN])
+    if len(keys) <= _SHOWN:
+        return listed
+    return say("{listed} and {count} more", listed=listed, count=len(keys) - _SHOWN)

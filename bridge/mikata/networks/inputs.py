@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mikata.errors import ImageError
+from mikata.language import say
 
 _UNCALIBRATED = {"", "grey", "gray", "gray value", "grey value"}
 
@@ -98,7 +99,11 @@ def to_input(
     values = np.asarray(frame_values)
     if values.ndim != 3 or 0 in values.shape:
         raise ImageError(
-            f"{name}: a plane with channels (C, H, W) is expected, not an array of shape {values.shape}."
+            say(
+                "{name}: a plane with channels (C, H, W) is expected, not an array of shape {shape}.",
+                name=name,
+                shape=values.shape,
+            )
         )
     check_values(values, spec, name=name, unit=unit)
     x = torch.from_numpy(np.ascontiguousarray(_fit_channels(values, spec.channels, name), dtype=np.float32))
@@ -131,42 +136,79 @@ def check_values(values: NDArray[Any], spec: TakesImages, *, name: str, unit: st
         If so, or if the unit is another, a value is NaN or infinite, or all values are the same.
     """
     if unit is not None and _plain_unit(unit) != _plain_unit(spec.value_unit):
+        units = {"unit": unit or "grey", "expected": spec.value_unit}
         if _plain_unit(unit) == "grey":
-            remedy = (
-                "Open the original DICOM file, which brings its unit along, or calibrate this image with Analyze > "
-                "Calibrate... in ImageJ."
+            raise ImageError(
+                say(
+                    "{name}: its values are in {unit}, but the network was trained on {expected}. Open the "
+                    "original DICOM file, which brings its unit along, or calibrate this image with Analyze > "
+                    "Calibrate... in ImageJ.",
+                    name=name,
+                    **units,
+                )
             )
-        else:
-            remedy = "It is another kind of image: give this network images like those it was trained on."
         raise ImageError(
-            f"{name}: its values are in {unit or 'grey'}, but the network was trained on {spec.value_unit}. {remedy}"
+            say(
+                "{name}: its values are in {unit}, but the network was trained on {expected}. It is another "
+                "kind of image: give this network images like those it was trained on.",
+                name=name,
+                **units,
+            )
         )
     finite = np.isfinite(values)
     if not finite.all():
         count = int(values.size - np.count_nonzero(finite))
         raise ImageError(
-            f"{name}: {count} of {values.size} values are not numbers (NaN or infinite). Replace them first, "
-            "for example with Process > Noise > Remove NaNs... in ImageJ."
+            say(
+                "{name}: {count} of {total} values are not numbers (NaN or infinite). Replace them first, "
+                "for example with Process > Noise > Remove NaNs... in ImageJ.",
+                name=name,
+                count=count,
+                total=values.size,
+            )
         )
     low, high = float(values.min()), float(values.max())
     if low == high:
-        raise ImageError(f"{name}: the image is constant (every value is {low:g}): there is nothing to see.")
+        raise ImageError(
+            say(
+                "{name}: the image is constant (every value is {value:g}): there is nothing to see.",
+                name=name,
+                value=low,
+            )
+        )
     bottom, top = spec.value_range
     if not (np.isfinite(bottom) and np.isfinite(top)):
         return
     span = top - bottom
-    remedy = (
-        "Is it the same kind of image, with the same calibration? A stored value is not a calibrated one: "
-        "open the original, or convert it as the training images were."
-    )
-    seen = f"the network was trained on {bottom:g} to {top:g} {spec.value_unit}"
     if low < bottom - span or high > top + span:
         dark, bright = (float(value) for value in np.quantile(values, (0.1, 0.9)))
         if dark < bottom - span or bright > top + span:
-            raise ImageError(f"{name}: its values go from {low:g} to {high:g}, but {seen}. {remedy}")
+            raise ImageError(
+                say(
+                    "{name}: its values go from {low:g} to {high:g}, but the network was trained on {bottom:g} "
+                    "to {top:g} {unit}. Is it the same kind of image, with the same calibration? A stored "
+                    "value is not a calibrated one: open the original, or convert it as the training images "
+                    "were.",
+                    name=name,
+                    low=low,
+                    high=high,
+                    bottom=bottom,
+                    top=top,
+                    unit=spec.value_unit,
+                )
+            )
     eight_bit = _plain_unit(spec.value_unit) == "grey" and bottom >= 0 and 20 < top <= 255
     if eight_bit and low >= 0 and high <= 1 and not np.array_equal(values, np.rint(values)):
-        raise ImageError(f"{name}: its values lie between 0 and 1, but {seen}. Multiply them by 255.")
+        raise ImageError(
+            say(
+                "{name}: its values lie between 0 and 1, but the network was trained on {bottom:g} to {top:g} "
+                "{unit}. Multiply them by 255.",
+                name=name,
+                bottom=bottom,
+                top=top,
+                unit=spec.value_unit,
+            )
+        )
 
 
 def _plain_unit(unit: str) -> str:
@@ -184,7 +226,17 @@ def _fit_channels(values: NDArray[Any], channels: int, name: str) -> NDArray[Any
         if np.array_equal(values[0], values[1]) and np.array_equal(values[0], values[2]):
             return values[:1]
         raise ImageError(
-            f"{name} is in colour, but the network was trained on grey images. Convert it first with "
-            "Image > Type > 8-bit in ImageJ."
+            say(
+                "{name} is in colour, but the network was trained on grey images. Convert it first with "
+                "Image > Type > 8-bit in ImageJ.",
+                name=name,
+            )
         )
-    raise ImageError(f"{name} has {own} channels, but the network was trained on images with {channels}.")
+    raise ImageError(
+        say(
+            "{name} has {own} channels, but the network was trained on images with {channels}.",
+            name=name,
+            own=own,
+            channels=channels,
+        )
+    )

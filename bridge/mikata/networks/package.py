@@ -17,6 +17,7 @@ import yaml  # type: ignore[import-untyped]
 
 from mikata.architecture import Classifier
 from mikata.errors import NetworkError, PackageError
+from mikata.language import say
 from mikata.networks.weights import load_state
 
 MIKATA_FORMAT = 1
@@ -89,22 +90,37 @@ def read_package(path: Path) -> Model:
         data = source.read(state_file)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise PackageError(
-                f"{path}: {state_file} does not match its checksum in {DESCRIPTION_FILE}: the file is cut "
-                "off or was changed. Copy or download the package again."
+                say(
+                    "{path}: {file} does not match its checksum in {description}: the file is cut "
+                    "off or was changed. Copy or download the package again.",
+                    path=path,
+                    file=state_file,
+                    description=DESCRIPTION_FILE,
+                )
             )
     fields = _Fields(record, f"{path}: {TRAINING_FILE}")
     configuration = fields.configuration()
     classes = fields.classes(configuration["classes"])
     try:
         classifier = Classifier(**configuration)
-        state = load_state(io.BytesIO(data), f"{state_file} of {path}")
+        state = load_state(io.BytesIO(data), say("{file} of {path}", file=state_file, path=path))
     except (ValueError, NetworkError) as error:
-        raise PackageError(f"{path}: its network cannot be rebuilt: {str(error).rstrip('.')}.") from error
+        raise PackageError(
+            say(
+                "{path}: its network cannot be rebuilt: {reason}.", path=path, reason=str(error).rstrip(".。")
+            )
+        ) from error
     try:
         classifier.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         raise PackageError(
-            f"{path}: {state_file} does not fit the network {configuration['network']} of {TRAINING_FILE}."
+            say(
+                "{path}: {file} does not fit the network {network} of {record}.",
+                path=path,
+                file=state_file,
+                network=configuration["network"],
+                record=TRAINING_FILE,
+            )
         ) from error
     return Model(
         classifier=classifier.eval(),
@@ -134,16 +150,32 @@ class _Source:
 
     def read(self, name: str, largest: int = _LARGEST_PACKAGE) -> bytes:
         if not self.has(name):
-            raise PackageError(f"{self.path}: {name} is missing.")
+            raise PackageError(say("{path}: {file} is missing.", path=self.path, file=name))
         try:
             if self.size(name) > largest:
-                raise PackageError(f"{self.path}: {name} is too large ({self.size(name)} bytes).")
+                raise PackageError(
+                    say(
+                        "{path}: {file} is too large ({size} bytes).",
+                        path=self.path,
+                        file=name,
+                        size=self.size(name),
+                    )
+                )
             with self.open(name) as file:
                 return file.read()
         except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
-            raise PackageError(f"{self.path}: {name} is damaged ({error}).") from error
+            raise PackageError(
+                say("{path}: {file} is damaged ({error}).", path=self.path, file=name, error=error)
+            ) from error
         except OSError as error:
-            raise PackageError(f"{self.path}: {name} cannot be read: {error.strerror or error}.") from error
+            raise PackageError(
+                say(
+                    "{path}: {file} cannot be read: {reason}.",
+                    path=self.path,
+                    file=name,
+                    reason=error.strerror or error,
+                )
+            ) from error
 
 
 @contextmanager
@@ -152,7 +184,9 @@ def _opened(path: Path) -> Iterator[_Source]:
         try:
             names = frozenset(entry.name for entry in path.iterdir() if entry.is_file())
         except OSError as error:
-            raise PackageError(f"{path} cannot be read: {error.strerror or error}.") from error
+            raise PackageError(
+                say("{path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
+            ) from error
         yield _Source(
             path,
             names,
@@ -161,13 +195,21 @@ def _opened(path: Path) -> Iterator[_Source]:
         )
         return
     if not path.exists():
-        raise PackageError(f"There is no package {path}.")
+        raise PackageError(say("There is no package {path}.", path=path))
     if not zipfile.is_zipfile(path):
-        raise PackageError(f"{path} is no package: a folder or a zip with an {DESCRIPTION_FILE} is expected.")
+        raise PackageError(
+            say(
+                "{path} is no package: a folder or a zip with an {description} is expected.",
+                path=path,
+                description=DESCRIPTION_FILE,
+            )
+        )
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise PackageError(f"{path} is damaged and cannot be opened as a zip ({error}).") from error
+        raise PackageError(
+            say("{path} is damaged and cannot be opened as a zip ({error}).", path=path, error=error)
+        ) from error
     with archive:
         _refuse_unsafe(path, archive)
         yield _Source(
@@ -183,13 +225,23 @@ def _refuse_unsafe(path: Path, archive: zipfile.ZipFile) -> None:
         name = member.filename
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
-            raise PackageError(f"{path} is refused: its file '{name}' would land outside of the package.")
+            raise PackageError(
+                say(
+                    "{path} is refused: its file '{file}' would land outside of the package.",
+                    path=path,
+                    file=name,
+                )
+            )
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise PackageError(f"{path} is refused: its file '{name}' is a link.")
+            raise PackageError(say("{path} is refused: its file '{file}' is a link.", path=path, file=name))
         if member.flag_bits & 1:
-            raise PackageError(f"{path} is refused: its file '{name}' is encrypted.")
+            raise PackageError(
+                say("{path} is refused: its file '{file}' is encrypted.", path=path, file=name)
+            )
         if name.casefold() in seen:
-            raise PackageError(f"{path} is refused: it has two files named '{name}'.")
+            raise PackageError(
+                say("{path} is refused: it has two files named '{file}'.", path=path, file=name)
+            )
         seen.add(name.casefold())
         total += member.file_size
         large = member.file_size > 2**20
@@ -197,42 +249,83 @@ def _refuse_unsafe(path: Path, archive: zipfile.ZipFile) -> None:
             large and member.file_size > _SUSPICIOUS_RATIO * max(1, member.compress_size)
         ):
             raise PackageError(
-                f"{path} is refused: '{name}' would grow to {member.file_size / 2**20:.0f} MB "
-                f"({total / 2**20:.0f} MB up to it) when unpacked."
+                say(
+                    "{path} is refused: '{file}' would grow to {size:.0f} MB ({total:.0f} MB up to it) when "
+                    "unpacked.",
+                    path=path,
+                    file=name,
+                    size=member.file_size / 2**20,
+                    total=total / 2**20,
+                )
             )
 
 
 def _description(source: _Source) -> Mapping[str, Any]:
     if not source.has(DESCRIPTION_FILE):
         raise PackageError(
-            f"{source.path} is no BioImage.IO package: {DESCRIPTION_FILE} is missing at its top level."
+            say(
+                "{path} is no BioImage.IO package: {description} is missing at its top level.",
+                path=source.path,
+                description=DESCRIPTION_FILE,
+            )
         )
     try:
         description = yaml.safe_load(source.read(DESCRIPTION_FILE, _LARGEST_DESCRIPTION).decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise PackageError(f"{source.path}: {DESCRIPTION_FILE} is damaged and cannot be read.") from error
+        raise PackageError(
+            say("{path}: {file} is damaged and cannot be read.", path=source.path, file=DESCRIPTION_FILE)
+        ) from error
     if not isinstance(description, dict) or description.get("type") != "model":
-        raise PackageError(f"{source.path}: {DESCRIPTION_FILE} does not describe a model.")
+        raise PackageError(
+            say("{path}: {file} does not describe a model.", path=source.path, file=DESCRIPTION_FILE)
+        )
     return description
 
 
 def _record(source: _Source) -> dict[str, Any]:
-    other = f"{source.path} was made by another tool; Mikata can use packages that it trained itself for now"
     if not source.has(TRAINING_FILE):
-        raise PackageError(f"{other} ({TRAINING_FILE} is missing).")
+        raise PackageError(
+            say(
+                "{path} was made by another tool; Mikata can use packages that it trained itself for now "
+                "({file} is missing).",
+                path=source.path,
+                file=TRAINING_FILE,
+            )
+        )
     try:
         record = json.loads(source.read(TRAINING_FILE, _LARGEST_RECORD).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise PackageError(f"{source.path}: {TRAINING_FILE} is damaged and cannot be read.") from error
+        raise PackageError(
+            say("{path}: {file} is damaged and cannot be read.", path=source.path, file=TRAINING_FILE)
+        ) from error
     if not isinstance(record, dict) or "mikata_format" not in record:
-        raise PackageError(f"{other} ({TRAINING_FILE} lacks mikata_format).")
+        raise PackageError(
+            say(
+                "{path} was made by another tool; Mikata can use packages that it trained itself for now "
+                "({file} lacks mikata_format).",
+                path=source.path,
+                file=TRAINING_FILE,
+            )
+        )
     version = record["mikata_format"]
     if type(version) is not int or version < 1:
-        raise PackageError(f"{source.path}: {TRAINING_FILE} has the unknown mikata_format {version!r}.")
+        raise PackageError(
+            say(
+                "{path}: {file} has the unknown mikata_format {version!r}.",
+                path=source.path,
+                file=TRAINING_FILE,
+                version=version,
+            )
+        )
     if version > MIKATA_FORMAT:
         raise PackageError(
-            f"{source.path} was written by a newer Mikata (format {version}, this one reads up to "
-            f"{MIKATA_FORMAT}). Update Mikata."
+            say(
+                "{path} was written by a newer Mikata (format {version}, this one reads up to {known}). "
+                "Update Mikata.",
+                path=source.path,
+                version=version,
+                known=MIKATA_FORMAT,
+            )
         )
     return record
 
@@ -242,12 +335,28 @@ def _state_file(source: _Source, description: Mapping[str, Any]) -> tuple[str, s
     weights = description.get("weights")
     entry = weights.get("pytorch_state_dict") if isinstance(weights, dict) else None
     if not isinstance(entry, dict):
-        raise PackageError(f"{source.path}: {DESCRIPTION_FILE} names no pytorch_state_dict weights.")
+        raise PackageError(
+            say(
+                "{path}: {file} names no pytorch_state_dict weights.", path=source.path, file=DESCRIPTION_FILE
+            )
+        )
     name, sha256 = entry.get("source"), entry.get("sha256")
     if not isinstance(name, str) or not isinstance(sha256, str):
-        raise PackageError(f"{source.path}: {DESCRIPTION_FILE} gives the weights no file or no sha256.")
+        raise PackageError(
+            say(
+                "{path}: {file} gives the weights no file or no sha256.",
+                path=source.path,
+                file=DESCRIPTION_FILE,
+            )
+        )
     if PurePosixPath(name).name != name or "\\" in name or ":" in name:
-        raise PackageError(f"{source.path}: the weights '{name}' must lie at the package's top level.")
+        raise PackageError(
+            say(
+                "{path}: the weights '{file}' must lie at the package's top level.",
+                path=source.path,
+                file=name,
+            )
+        )
     return name, sha256
 
 
@@ -259,7 +368,7 @@ class _Fields:
     name: str
 
     def _wrong(self, key: str) -> PackageError:
-        return PackageError(f"{self.name} is damaged: '{key}' is missing or wrong.")
+        return PackageError(say("{file} is damaged: '{key}' is missing or wrong.", file=self.name, key=key))
 
     def configuration(self) -> dict[str, Any]:
         found = self.record.get("configuration")

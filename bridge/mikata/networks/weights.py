@@ -17,6 +17,7 @@ from torchvision import models
 
 from mikata.architecture import SMALL_CNN, first_convolution
 from mikata.errors import NetworkError
+from mikata.language import say
 
 _GREY_LEVELS = 255.0
 
@@ -39,9 +40,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             return load_state(file, str(path))
     except FileNotFoundError as error:
-        raise NetworkError(f"The weights {path} do not exist.") from error
+        raise NetworkError(say("The weights {path} do not exist.", path=path)) from error
     except OSError as error:
-        raise NetworkError(f"The weights {path} cannot be read: {error.strerror or error}.") from error
+        raise NetworkError(
+            say("The weights {path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
 
 
 def load_state(file: BinaryIO, name: str) -> dict[str, Tensor]:
@@ -51,7 +54,10 @@ def load_state(file: BinaryIO, name: str) -> dict[str, Tensor]:
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         raise NetworkError(
-            f"The weights {name} cannot be read: the file is damaged, or holds more than named tensors."
+            say(
+                "The weights {name} cannot be read: the file is damaged, or holds more than named tensors.",
+                name=name,
+            )
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
@@ -60,7 +66,9 @@ def load_state(file: BinaryIO, name: str) -> dict[str, Tensor]:
         or not state
         or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
     ):
-        raise NetworkError(f"The weights {name} are not a state dict: named tensors are expected.")
+        raise NetworkError(
+            say("The weights {name} are not a state dict: named tensors are expected.", name=name)
+        )
     return state
 
 
@@ -73,11 +81,18 @@ def _refuse_bomb(file: BinaryIO, name: str) -> None:
             with zipfile.ZipFile(file) as archive:
                 grown = sum(member.file_size for member in archive.infolist())
         except _DAMAGE as error:
-            raise NetworkError(f"The weights {name} cannot be read: the file is damaged.") from error
+            raise NetworkError(
+                say("The weights {name} cannot be read: the file is damaged.", name=name)
+            ) from error
         if grown > size:
             raise NetworkError(
-                f"The weights {name} are refused: {size} bytes that would grow to {grown}. "
-                "Weights are not compressed inside; save them anew with torch.save."
+                say(
+                    "The weights {name} are refused: {size} bytes that would grow to {grown}. "
+                    "Weights are not compressed inside; save them anew with torch.save.",
+                    name=name,
+                    size=size,
+                    grown=grown,
+                )
             )
     file.seek(0)
 
@@ -106,7 +121,7 @@ def imagenet_normalisation(name: str, channels: int) -> tuple[list[float], list[
 
 def _imagenet_weights(name: str) -> Any:
     if name == SMALL_CNN:
-        raise NetworkError("small_cnn has no ImageNet weights: train it from random weights.")
+        raise NetworkError(say("small_cnn has no ImageNet weights: train it from random weights."))
     return models.get_model_weights(name).DEFAULT
 
 
@@ -126,13 +141,23 @@ def imagenet_state(name: str, channels: int) -> Mapping[str, Tensor]:
         weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except OSError as error:
         raise NetworkError(
-            f"The ImageNet weights of {name} are not on this computer and could not be fetched "
-            f"({getattr(error, 'reason', None) or error}). Copy the file {file.name} from a computer with "
-            f"internet ({weights.url}) into the folder {folder}, or train from random weights."
+            say(
+                "The ImageNet weights of {name} are not on this computer and could not be fetched "
+                "({reason}). Copy the file {file} from a computer with internet ({address}) into the folder "
+                "{folder}, or train from random weights.",
+                name=name,
+                reason=getattr(error, "reason", None) or error,
+                file=file.name,
+                address=weights.url,
+                folder=folder,
+            )
         ) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise NetworkError(
-            f"The ImageNet weights {file} are damaged. Delete the file, and fetch or copy it again."
+            say(
+                "The ImageNet weights {file} are damaged. Delete the file, and fetch or copy it again.",
+                file=file,
+            )
         ) from error
     network = models.get_model(name, weights=weights)
     # the auxiliary head that inception's weights bring is one that `Classifier` leaves out

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mikata.errors import PackageError
+from mikata.language import say
 from mikata.packaging.quiet import quiet
 
 
@@ -65,7 +66,7 @@ def check(path: Path) -> CheckReport:
         If there is nothing at `path`.
     """
     if not path.exists():
-        raise PackageError(f"There is no package {path}.")
+        raise PackageError(say("There is no package {path}.", path=path))
     with quiet(), _settings_kept():
         try:
             return _check(path)
@@ -86,14 +87,16 @@ def _check(path: Path) -> CheckReport:
     except Exception as error:
         return CheckReport(path, (), (f"{type(error).__name__}: {error}",))
     if not isinstance(description, v0_4.ModelDescr | v0_5.ModelDescr):
-        problems = _errors(description.validation_summary) or ("It does not describe a model.",)
+        problems = _errors(description.validation_summary) or (say("It does not describe a model."),)
         return CheckReport(path, (), problems)
     checks = []
     for weights in sorted(description.weights.available_formats):
         summary = test_model(description, weight_format=weights, devices=["cpu"])
         checks.append(FormatCheck(weights, summary.status == "passed", _errors(summary)))
     problems = tuple(dict.fromkeys(f"{c.weights}: {m}" for c in checks for m in c.messages))
-    problems += tuple(f"{c.weights}: failed" for c in checks if not c.passed and not c.messages)
+    problems += tuple(
+        say("{weights}: failed", weights=c.weights) for c in checks if not c.passed and not c.messages
+    )
     return CheckReport(path, tuple(checks), problems)
 
 

@@ -23,6 +23,7 @@ from bioimageio.spec.model import v0_5 as newest
 from pydantic import ValidationError
 
 from mikata.errors import PackageError
+from mikata.language import say
 from mikata.packaging.quiet import quiet
 from mikata.packaging.trained import Trained
 
@@ -84,7 +85,7 @@ def refuse_words(*, name: str, licence: str) -> None:
         If there is no name, or the licence is no SPDX name.
     """
     if not name.strip():
-        raise PackageError("The package has no name. Give one.")
+        raise PackageError(say("The package has no name. Give one."))
     if not licence:
         return
     for kind in (v0_5.LicenseId, v0_5.DeprecatedLicenseId):
@@ -92,8 +93,11 @@ def refuse_words(*, name: str, licence: str) -> None:
             kind(licence)
             return
     raise PackageError(
-        f"The licence '{licence}' is no SPDX name, such as CC-BY-4.0, CC0-1.0 or MIT (the list is at "
-        "https://spdx.org/licenses)."
+        say(
+            "The licence '{licence}' is no SPDX name, such as CC-BY-4.0, CC0-1.0 or MIT (the list is at "
+            "https://spdx.org/licenses).",
+            licence=licence,
+        )
     )
 
 
@@ -174,7 +178,9 @@ def describe(
                 **optional,
             )
     except ValidationError as error:
-        raise PackageError(f"The package's description is not valid: {_reasons(error)}.") from error
+        raise PackageError(
+            say("The package's description is not valid: {reasons}.", reasons=_reasons(error))
+        ) from error
     return _for_deepimagej(dump_description(description), nickname(name))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mikata.architecture import Classifier
 from mikata.errors import NetworkError
+from mikata.language import say
 
 TOLERANCE = 1e-4
 """Largest difference of a probability between two weight formats."""
@@ -63,15 +64,21 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
             torch.jit.save(traced, buffer)
     except (RuntimeError, ValueError) as error:
         raise NetworkError(
-            f"{classifier.configuration['network']} cannot be made into TorchScript: "
-            f"{str(error).splitlines()[0].rstrip('.')}."
+            say(
+                "{network} cannot be made into TorchScript: {reason}.",
+                network=classifier.configuration["network"],
+                reason=str(error).splitlines()[0].rstrip(".。"),
+            )
         ) from error
     data = _without_source_names(buffer.getvalue())
     difference = _difference(data, classifier, x)
     if not difference <= TOLERANCE:
         raise NetworkError(
-            f"{classifier.configuration['network']} gives other probabilities as TorchScript "
-            f"(difference {difference:.2g})."
+            say(
+                "{network} gives other probabilities as TorchScript (difference {difference:.2g}).",
+                network=classifier.configuration["network"],
+                difference=difference,
+            )
         )
     return data
 
@@ -114,7 +121,7 @@ def _attention(
 ) -> Tensor:
     """softmax(q k' / sqrt(d) + mask) v of (..., L, d), as Vaswani et al. 2017 (equation 1) define it."""
     if dropout_p or is_causal or (attn_mask is not None and attn_mask.dtype == torch.bool):
-        raise ValueError("it uses a kind of attention that has not been made ready for it")
+        raise ValueError(say("it uses a kind of attention that has not been made ready for it"))
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
     if attn_mask is not None:
         scores = scores + attn_mask

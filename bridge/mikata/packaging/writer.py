@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import mikata.architecture
 from mikata.errors import OutputError, PackageError
+from mikata.language import say
 from mikata.networks import InputSpec, to_input
 from mikata.networks.package import DESCRIPTION_FILE, MIKATA_FORMAT, TRAINING_FILE
 from mikata.outputs import written_folder
@@ -129,7 +130,7 @@ def write(
     target = folder if folder.is_symlink() else folder.resolve()  # so that "." has a name and a parent
     refuse_target(target, overwrite)
     classifier = weights.on_cpu(trained.classifier)
-    image, called = np.asarray(test_image, np.float32), "The package's test image"
+    image, called = np.asarray(test_image, np.float32), say("The package's test image")
     x = to_input(image, trained, name=called)[None]
     torchscript = weights.torchscript_bytes(classifier, x)
     scales = classifier.size is not None
@@ -142,7 +143,9 @@ def write(
         output = classifier(x)
     plane = x[0].numpy()
     if cover is not None and (cover.dtype != np.uint8 or cover.ndim != 3 or cover.shape[2] != 3):
-        raise PackageError(f"A package's cover is a colour picture (H, W, 3) of uint8, not {cover.shape}.")
+        raise PackageError(
+            say("A package's cover is a colour picture (H, W, 3) of uint8, not {shape}.", shape=cover.shape)
+        )
     files = {
         STATE_DICT: weights.state_dict_bytes(classifier),
         TORCHSCRIPT: torchscript,
@@ -175,9 +178,13 @@ def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Pat
     """
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise PackageError(f"{folder} is no complete package: {', '.join(missing)} missing.")
+        raise PackageError(
+            say("{folder} is no complete package: {files} missing.", folder=folder, files=", ".join(missing))
+        )
     if zip_path.exists() and not overwrite:
-        raise OutputError(f"{zip_path} is already there. Choose another name, or allow it to be replaced.")
+        raise OutputError(
+            say("{path} is already there. Choose another name, or allow it to be replaced.", path=zip_path)
+        )
     beside = zip_path.with_name(f".{zip_path.name}.{os.getpid()}")
     try:
         zip_path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +199,9 @@ def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Pat
                     shutil.copyfileobj(source, to, 2**20)
         beside.replace(zip_path)
     except OSError as error:
-        raise OutputError(f"{zip_path} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(
+            say("{path} cannot be written: {reason}.", path=zip_path, reason=error.strerror or error)
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
     return zip_path
@@ -209,21 +218,35 @@ def refuse_target(folder: Path, overwrite: bool) -> None:
     if not (folder.exists() or folder.is_symlink()):
         return
     if not folder.is_dir() or folder.is_symlink():
-        raise OutputError(f"{folder} is a file or a link; give the name of a folder for the package.")
+        raise OutputError(
+            say("{path} is a file or a link; give the name of a folder for the package.", path=folder)
+        )
     entries = {entry.name for entry in folder.iterdir()} - _LITTER
     if not entries:
         return
     if not {DESCRIPTION_FILE, TRAINING_FILE} <= entries:
-        raise OutputError(f"{folder} is already there and is no package of Mikata's. Choose another folder.")
+        raise OutputError(
+            say(
+                "{folder} is already there and is no package of Mikata's. Choose another folder.",
+                folder=folder,
+            )
+        )
     if not overwrite:
         raise OutputError(
-            f"{folder} is already a package. Choose another folder, or allow it to be replaced."
+            say(
+                "{folder} is already a package. Choose another folder, or allow it to be replaced.",
+                folder=folder,
+            )
         )
     others = sorted(entries - set(FILES))
     if others:
         raise OutputError(
-            f"{folder} holds other files than a package's ({', '.join(others[:5])}), which replacing it "
-            "would lose. Move them, or choose another folder."
+            say(
+                "{folder} holds other files than a package's ({files}), which replacing it would lose. Move them, "
+                "or choose another folder.",
+                folder=folder,
+                files=", ".join(others[:5]),
+            )
         )
 
 
@@ -245,7 +268,9 @@ def _training_record(trained: Trained, name: str, report: Evaluated | None) -> b
     try:
         return (json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
-        raise PackageError(f"The training record cannot be written as JSON: {error}.") from error
+        raise PackageError(
+            say("The training record cannot be written as JSON: {reason}.", reason=error)
+        ) from error
 
 
 def _npy(array: NDArray[Any]) -> bytes:

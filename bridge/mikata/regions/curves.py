@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.errors import RegionError
+from mikata.language import say
 
 _FLATNESS = 0.01  # ij.gui.ShapeRoi.FILL_FLATNESS, in pixels
 _MOST_HALVINGS = 10
@@ -41,7 +42,13 @@ def flattened(path: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         command = int(numbers[index])
         count = _NUMBERS.get(command)
         if count is None or index + 1 + count > len(numbers):
-            raise RegionError(f"A composite region has a damaged path at number {index} of {len(numbers)}.")
+            raise RegionError(
+                say(
+                    "A composite region has a damaged path at number {index} of {count}.",
+                    index=index,
+                    count=len(numbers),
+                )
+            )
         values = numbers[index + 1 : index + 1 + count]
         points = list(zip(values[::2], values[1::2], strict=True))
         index += 1 + count
@@ -54,11 +61,11 @@ def flattened(path: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         elif current:
             current.extend(_halved([current[-1], *points], 0))
         else:
-            raise RegionError("A composite region has a curve that starts nowhere.")
+            raise RegionError(say("A composite region has a curve that starts nowhere."))
     if current:
         outlines.append(current)
     if not outlines:
-        raise RegionError("A composite region has no points.")
+        raise RegionError(say("A composite region has no points."))
     return [np.array(outline, np.float32) for outline in outlines]
 
 

@@ -12,6 +12,7 @@ import roifile
 import tifffile
 
 from mikata.errors import RegionError
+from mikata.language import say
 from mikata.outputs import written
 from mikata.types import Region
 
@@ -69,14 +70,18 @@ def from_roi(roi: roifile.ImagejRoi) -> Region:
         try:
             return Region(roi.tobytes(), roi.name)
         except (ValueError, struct.error) as error:
-            raise RegionError(f"The ROI '{roi.name}' cannot be written: {error}.") from error
+            raise RegionError(
+                say("The ROI '{region}' cannot be written: {reason}.", region=roi.name, reason=error)
+            ) from error
     saved = {field: getattr(roi, field) for field in units}
     try:
         for field, data in units.items():  # letters of the right number, to be written over below
             setattr(roi, field, "x" * (len(data) // 2))
         buffer = bytearray(roi.tobytes())
     except (ValueError, struct.error) as error:
-        raise RegionError(f"The ROI '{saved['name']}' cannot be written: {error}.") from error
+        raise RegionError(
+            say("The ROI '{region}' cannot be written: {reason}.", region=saved["name"], reason=error)
+        ) from error
     finally:
         for field, value in saved.items():
             setattr(roi, field, value)
@@ -105,7 +110,7 @@ def read(path: Path | str) -> tuple[Region, ...]:
     path = Path(path)
     try:
         if not path.is_file():
-            raise RegionError(f"{path} is not a file.")
+            raise RegionError(say("{path} is not a file.", path=path))
         with path.open("rb") as file:
             start = file.read(4)
         if start == b"Iout":
@@ -116,7 +121,12 @@ def read(path: Path | str) -> tuple[Region, ...]:
                 size = sum(entry.file_size for entry in entries)
                 if size > _LARGEST:
                     raise RegionError(
-                        f"{path} would unpack to {size / 1e6:.0f} MB of ROIs; up to {_LARGEST / 1e6:.0f} MB are read."
+                        say(
+                            "{path} would unpack to {size:.0f} MB of ROIs; up to {limit:.0f} MB are read.",
+                            path=path,
+                            size=size / 1e6,
+                            limit=_LARGEST / 1e6,
+                        )
                     )
                 return tuple(_named(from_bytes(_unpacked(archive, e)), e.filename) for e in entries)
         if start[:2] in (b"II", b"MM"):
@@ -129,8 +139,8 @@ def read(path: Path | str) -> tuple[Region, ...]:
     except RegionError as error:
         raise error if str(path) in str(error) else RegionError(f"{path}: {error}") from error
     except _DAMAGE as error:
-        raise RegionError(f"{path} cannot be read as ROIs: {error}.") from error
-    raise RegionError(f"{path} holds no ROIs: it is neither .roi nor .zip nor TIFF.")
+        raise RegionError(say("{path} cannot be read as ROIs: {reason}.", path=path, reason=error)) from error
+    raise RegionError(say("{path} holds no ROIs: it is neither .roi nor .zip nor TIFF.", path=path))
 
 
 def write(path: Path | str, regions: Sequence[Region]) -> Path:
@@ -147,9 +157,13 @@ def write(path: Path | str, regions: Sequence[Region]) -> Path:
     regions = tuple(regions)
     ending = path.suffix.lower()
     if ending not in (".roi", ".zip"):
-        raise RegionError(f"{path}: ROIs are written as .roi or .zip.")
+        raise RegionError(say("{path}: ROIs are written as .roi or .zip.", path=path))
     if ending == ".roi" and len(regions) != 1:
-        raise RegionError(f"{path}: a .roi file holds one ROI, not {len(regions)}; write a .zip.")
+        raise RegionError(
+            say(
+                "{path}: a .roi file holds one ROI, not {count}; write a .zip.", path=path, count=len(regions)
+            )
+        )
     with written(path) as aside:
         if ending == ".roi":
             aside.write_bytes(regions[0].data)
@@ -171,7 +185,7 @@ def _decoded(data: bytes) -> roifile.ImagejRoi:
         roi = roifile.ImagejRoi.frombytes(bytes(data))
     except (ValueError, TypeError, IndexError, struct.error) as error:
         raise RegionError(
-            f"These are not the bytes of an ImageJ ROI, or they are cut off: {error}."
+            say("These are not the bytes of an ImageJ ROI, or they are cut off: {reason}.", reason=error)
         ) from error
     return roi
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from mikata.errors import RegionError
+from mikata.language import say
 from mikata.regions.files import to_roi
 from mikata.regions.masks import mask
 from mikata.regions.outlines import contours
@@ -44,14 +45,25 @@ def from_labels(labels: ArrayLike, **look: Any) -> tuple[Region, ...]:
     array = np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise RegionError(
-            f"Labels are whole numbers of shape (height, width), not {array.dtype} {array.shape}."
+            say(
+                "Labels are whole numbers of shape (height, width), not {kind} {shape}.",
+                kind=array.dtype,
+                shape=array.shape,
+            )
         )
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.floor(array)).all()):
-        raise RegionError("Labels are whole numbers; this image has others.")
+        raise RegionError(say("Labels are whole numbers; this image has others."))
     if array.size == 0:
         return ()
     if array.min() < 0 or array.max() > _HIGHEST:
-        raise RegionError(f"Labels go from 0 to {_HIGHEST}; this image has {array.min()} to {array.max()}.")
+        raise RegionError(
+            say(
+                "Labels go from 0 to {limit}; this image has {lowest} to {highest}.",
+                limit=_HIGHEST,
+                lowest=array.min(),
+                highest=array.max(),
+            )
+        )
     numbers, dense = np.unique(array.astype(np.int64), return_inverse=True)
     dense = dense.reshape(array.shape)
     if numbers[0] != 0:
@@ -95,7 +107,12 @@ def to_labels(regions: Iterable[Region], shape: tuple[int, int]) -> NDArray[np.i
             number = free
         if not 0 < number <= _HIGHEST:
             raise RegionError(
-                f"The region '{region.name}' has the label {number}; labels go from 1 to {_HIGHEST}."
+                say(
+                    "The region '{region}' has the label {number}; labels go from 1 to {limit}.",
+                    region=region.name,
+                    number=number,
+                    limit=_HIGHEST,
+                )
             )
         result[mask(region, shape)] = number
     return result

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE
 
 from mikata.errors import RegionError
+from mikata.language import say
 from mikata.regions.curves import flattened, rounded_rectangle
 from mikata.regions.files import to_roi
 from mikata.types import Region
@@ -38,13 +39,16 @@ def mask(region: Region, shape: tuple[int, int]) -> NDArray[np.bool_]:
         return _filled(outlines, _outer_box(outlines), shape)
     if roi.options & ROI_OPTIONS.SPLINE_FIT:
         raise RegionError(
-            f"The region '{region.name}' is smoothed by a spline; in ImageJ, use Edit > Selection > "
-            "Interpolate to turn it into points."
+            say(
+                "The region '{region}' is smoothed by a spline; in ImageJ, use Edit > Selection > "
+                "Interpolate to turn it into points.",
+                region=region.name,
+            )
         )
     fill = _FILLS.get((roi.roitype, roi.subtype)) or _FILLS.get((roi.roitype, None))
     if fill is None or roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.ARROW):
         kind = (roi.subtype if roi.subtype > 0 else roi.roitype).name.lower()
-        raise RegionError(f"The region '{region.name}' ({kind}) has no area.")
+        raise RegionError(say("The region '{region}' ({kind}) has no area.", region=region.name, kind=kind))
     return fill(roi, shape)
 
 
@@ -76,7 +80,7 @@ def _oval(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 def _polygon(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> NDArray[np.bool_]:
     if roi.n_coordinates < 1:
-        raise RegionError(f"The region '{roi.name}' has no points.")
+        raise RegionError(say("The region '{region}' has no points.", region=roi.name))
     if roi.subpixel_coordinates is not None:
         outline = roi.subpixel_coordinates.astype(np.float32)
         low = outline.min(axis=0)
@@ -109,7 +113,7 @@ def _turned_rectangle(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> NDArray
     dx, dy = float(roi.x2) - roi.x1, float(roi.y2) - roi.y1
     length = np.sqrt(dx * dx + dy * dy)
     if length == 0:
-        raise RegionError(f"The region '{roi.name}' has no area.")
+        raise RegionError(say("The region '{region}' has no area.", region=roi.name))
     half = 0.5 * _parameter(roi) * np.array([dy, -dx]) / length
     first, last = np.array([roi.x1, roi.y1]), np.array([roi.x2, roi.y2])
     corners = [first + half, last + half, last - half, first - half]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mikata.errors import RegionError
+from mikata.language import say
 from mikata.regions import shapes
 from mikata.types import Region
 
@@ -40,16 +41,16 @@ def contours(mask: ArrayLike, *, offset: tuple[int, int] = (0, 0), **look: Any) 
     """
     inside = np.asarray(mask)
     if inside.ndim != 2:
-        raise RegionError(f"A mask has the shape (height, width), not {inside.shape}.")
+        raise RegionError(say("A mask has the shape (height, width), not {shape}.", shape=inside.shape))
     outlines = _outlines(inside.astype(bool, copy=False))
     if not outlines:
-        raise RegionError("The mask is empty: there is nothing to outline.")
+        raise RegionError(say("The mask is empty: there is nothing to outline."))
     moved = [outline + np.asarray(offset) for outline in outlines]
     if len(moved) == 1 and len(moved[0]) <= _MOST_CORNERS:
         return shapes.traced(moved[0], **look)
     for outline in moved:
         if outline.min() < shapes.LOWEST or outline.max() > shapes.HIGHEST:
-            raise RegionError("The mask is outside the range of ImageJ's coordinates, -5000 to 60535.")
+            raise RegionError(say("The mask is outside the range of ImageJ's coordinates, -5000 to 60535."))
     return shapes.shape(moved, **look)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE
 
 from mikata.errors import RegionError
+from mikata.language import say
 from mikata.regions import shapes
 from mikata.types import Region
 
@@ -48,13 +49,27 @@ def image_region(
     """
     rgb = np.asarray(rgb)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-        raise RegionError(f"A picture is uint8 of shape (height, width, 3), not {rgb.dtype} {rgb.shape}.")
+        raise RegionError(
+            say(
+                "A picture is uint8 of shape (height, width, 3), not {kind} {shape}.",
+                kind=rgb.dtype,
+                shape=rgb.shape,
+            )
+        )
     if not 0 <= opacity <= 1:
-        raise RegionError(f"An opacity goes from 0 to 1, not {opacity}.")
+        raise RegionError(say("An opacity goes from 0 to 1, not {opacity}.", opacity=opacity))
     height, width = rgb.shape[:2]
     ends = (x, y, x + width, y + height)
     if any(end != int(end) or not shapes.LOWEST <= end <= shapes.HIGHEST for end in ends):
-        raise RegionError(f"A picture of {width} x {height} at ({x}, {y}) is outside ImageJ's range.")
+        raise RegionError(
+            say(
+                "A picture of {width} x {height} at ({x}, {y}) is outside ImageJ's range.",
+                width=width,
+                height=height,
+                x=x,
+                y=y,
+            )
+        )
     data = _tiff(np.ascontiguousarray(rgb))
     roi = roifile.ImagejRoi(
         roitype=ROI_TYPE.RECT,

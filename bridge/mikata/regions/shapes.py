@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE
 
 from mikata.errors import RegionError
+from mikata.language import say
 from mikata.regions.files import from_roi, to_roi
 from mikata.types import Region
 
@@ -64,14 +65,19 @@ def oval(x: float, y: float, width: float, height: float, **look: Any) -> Region
 def ellipse(x1: float, y1: float, x2: float, y2: float, aspect_ratio: float, **look: Any) -> Region:
     """A turned ellipse with its long axis from (`x1`, `y1`) to (`x2`, `y2`), `aspect_ratio` 0 to 1."""
     if not 0 < aspect_ratio <= 1:
-        raise RegionError(f"An ellipse's aspect ratio is above 0 and up to 1, not {aspect_ratio}.")
+        raise RegionError(
+            say(
+                "An ellipse's aspect ratio is above 0 and up to 1, not {aspect_ratio}.",
+                aspect_ratio=aspect_ratio,
+            )
+        )
     return finished(_turned(ROI_SUBTYPE.ELLIPSE, x1, y1, x2, y2, aspect_ratio, aspect_ratio), **look)
 
 
 def rotated_rectangle(x1: float, y1: float, x2: float, y2: float, width: float, **look: Any) -> Region:
     """A turned rectangle along the line from (`x1`, `y1`) to (`x2`, `y2`), `width` pixels wide."""
     if not width > 0:
-        raise RegionError(f"A rectangle's width is above 0, not {width}.")
+        raise RegionError(say("A rectangle's width is above 0, not {width}.", width=width))
     length = max(float(np.hypot(x2 - x1, y2 - y1)), 1e-9)
     return finished(_turned(ROI_SUBTYPE.ROTATED_RECT, x1, y1, x2, y2, width / length, width), **look)
 
@@ -118,7 +124,7 @@ def angle(xy: ArrayLike, **look: Any) -> Region:
     """An angle: three points (3, 2), its corner in the middle."""
     roi = _points(ROI_TYPE.ANGLE, xy, 3)
     if roi.n_coordinates != 3:
-        raise RegionError(f"An angle has 3 points, not {roi.n_coordinates}.")
+        raise RegionError(say("An angle has 3 points, not {count}.", count=roi.n_coordinates))
     return finished(roi, **look)
 
 
@@ -128,14 +134,14 @@ def points(xy: ArrayLike, *, size: int = 3, **look: Any) -> Region:
     roi.stroke_width = int(size)
     width = look.pop("stroke_width", 0)
     if width:
-        raise RegionError("Points have a size, not a stroke width.")
+        raise RegionError(say("Points have a size, not a stroke width."))
     return finished(roi, **look)
 
 
 def text(x: float, y: float, words: str, *, size: int = 18, font: str = "SansSerif", **look: Any) -> Region:
     """Words written with their upper left corner at (`x`, `y`), `size` in points."""
     if not words:
-        raise RegionError("A text region has words.")
+        raise RegionError(say("A text region has words."))
     lines = words.splitlines() or [words]
     # ImageJ measures the words again with the font it has; this is a likely size until then
     width = max(len(one) for one in lines) * size * 0.6 + 2
@@ -160,7 +166,7 @@ def composite(parts: Sequence[Region | ArrayLike], **look: Any) -> Region:
         else:
             outlines.append(_checked(part, 3).astype(np.float32))
     if not outlines:
-        raise RegionError("A composite region has at least one outline.")
+        raise RegionError(say("A composite region has at least one outline."))
     return shape(outlines, **look)
 
 
@@ -191,9 +197,21 @@ def _blank(kind: ROI_TYPE) -> roifile.ImagejRoi:
 def _checked(xy: ArrayLike, least: int) -> NDArray[Any]:
     array = np.asarray(xy)
     if array.ndim != 2 or array.shape[1] != 2 or len(array) < least or array.dtype.kind not in "iuf":
-        raise RegionError(f"Points are an array of shape (N, 2) with N >= {least}, not {array.shape}.")
+        raise RegionError(
+            say(
+                "Points are an array of shape (N, 2) with N >= {least}, not {shape}.",
+                least=least,
+                shape=array.shape,
+            )
+        )
     if not np.isfinite(array).all() or array.min() < LOWEST or array.max() > HIGHEST:
-        raise RegionError(f"A point of a region is outside ImageJ's range, {LOWEST} to {HIGHEST}.")
+        raise RegionError(
+            say(
+                "A point of a region is outside ImageJ's range, {lowest} to {highest}.",
+                lowest=LOWEST,
+                highest=HIGHEST,
+            )
+        )
     return array
 
 
@@ -205,7 +223,9 @@ def _bound(roi: roifile.ImagejRoi, xy: NDArray[Any]) -> None:
 
 def _box(kind: ROI_TYPE, x: float, y: float, width: float, height: float) -> roifile.ImagejRoi:
     if not (width > 0 and height > 0):
-        raise RegionError(f"A region of {width} x {height} pixels has no area.")
+        raise RegionError(
+            say("A region of {width} x {height} pixels has no area.", width=width, height=height)
+        )
     ends = np.array([[x, y], [x + width, y + height]], np.float64)
     _checked(ends, 2)
     roi = _blank(kind)
@@ -249,8 +269,8 @@ def _points(kind: ROI_TYPE, xy: ArrayLike, least: int) -> roifile.ImagejRoi:
     _bound(roi, whole if (whole == array).all() else np.concatenate([whole, np.ceil(array)]))
     if len(array) > 65535 and kind != ROI_TYPE.POINT:
         if kind in (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED):
-            raise RegionError("ImageJ's polygons have up to 65535 points; make it a composite.")
-        raise RegionError("ImageJ's lines have up to 65535 points.")
+            raise RegionError(say("ImageJ's polygons have up to 65535 points; make it a composite."))
+        raise RegionError(say("ImageJ's lines have up to 65535 points."))
     roi.integer_coordinates = (whole - [roi.left, roi.top]).astype(np.int32)
     roi.n_coordinates = len(array)
     if not (whole == array).all():
@@ -273,7 +293,9 @@ def _outlines(part: Region) -> list[NDArray[np.float32]]:
         return [np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)]
     if roi.roitype in (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED) and not roi.subtype:
         return [np.asarray(roi.coordinates(), np.float32)]
-    raise RegionError(f"The region '{part.name}' is no polygon; trace its mask with contours first.")
+    raise RegionError(
+        say("The region '{region}' is no polygon; trace its mask with contours first.", region=part.name)
+    )
 
 
 def finished(
@@ -294,18 +316,24 @@ def finished(
     if fill_color:
         roi.fill_color = _argb(fill_color)
     if stroke_width < 0:
-        raise RegionError(f"A stroke's width is 0 or more, not {stroke_width}.")
+        raise RegionError(
+            say("A stroke's width is 0 or more, not {stroke_width}.", stroke_width=stroke_width)
+        )
     if stroke_width:
         roi.stroke_width, roi.float_stroke_width = int(stroke_width), float(stroke_width)
     place = (position,) if isinstance(position, (int, np.integer)) else tuple(position)
     if len(place) not in (1, 3) or any(int(p) != p or p < 0 for p in place):
-        raise RegionError(f"A position is a slice or (channel, slice, frame), from 1, not {position}.")
+        raise RegionError(
+            say(
+                "A position is a slice or (channel, slice, frame), from 1, not {position}.", position=position
+            )
+        )
     if len(place) == 1:
         roi.position = int(place[0])
     else:
         roi.c_position, roi.z_position, roi.t_position = (int(p) for p in place)
     if not 0 <= group <= 255:
-        raise RegionError(f"A group is a number from 0 to 255, not {group}.")
+        raise RegionError(say("A group is a number from 0 to 255, not {group}.", group=group))
     roi.group = int(group)
     roi.props = "".join(f"{key}: {value}\n" for key, value in (properties or {}).items())
     return from_roi(roi)
@@ -314,5 +342,5 @@ def finished(
 def _argb(colour: str) -> bytes:
     found = re.fullmatch(r"#([0-9a-fA-F]{2})?([0-9a-fA-F]{6})", colour)
     if not found:
-        raise RegionError(f"A colour is #rrggbb or #aarrggbb, not '{colour}'.")
+        raise RegionError(say("A colour is #rrggbb or #aarrggbb, not '{colour}'.", colour=colour))
     return bytes.fromhex((found[1] or "ff") + found[2])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mikata.datasets import Dataset
 from mikata.errors import RecipeError
+from mikata.language import say
 from mikata.training.order import DRAWS
 from mikata.training.recipe import Augmentation, Recipe
 
@@ -97,8 +98,12 @@ def refuse_flips_of_sides(recipe: Recipe, dataset: Dataset) -> None:
     reason = _about_sides(dataset)
     if reason:
         raise RecipeError(
-            f"{recipe.source}: flips are on, but {reason}: a mirrored image would have the wrong label. "
-            "Set flip_horizontal and flip_vertical to false."
+            say(
+                "{recipe}: flips are on, but {reason}: a mirrored image would have the wrong label. "
+                "Set flip_horizontal and flip_vertical to false.",
+                recipe=recipe.source,
+                reason=reason,
+            )
         )
 
 
@@ -108,21 +113,21 @@ def _about_sides(dataset: Dataset) -> str:
     for name, tokens in words.items():
         in_japanese = any(side in plain[name] for side in _JAPANESE_SIDES)
         if in_japanese or tokens & _SIDES or any(map(_SIDE_AT_START.match, tokens)):
-            return f"the class '{name}' speaks of a side"
+            return say("the class '{name}' speaks of a side", name=name)
     for one in dataset.classes:
         other = f"R{one[1:]}"
         if one.startswith("L") and other in dataset.classes:  # LMLO and RMLO, LUL and RUL
-            return f"the classes '{one}' and '{other}' speak of sides"
+            return say("the classes '{one}' and '{other}' speak of sides", one=one, other=other)
     for pair in _SHORT:
         found = [name for name, tokens in words.items() if tokens & pair]
         if pair <= set().union(*words.values()):
-            return f"the classes {' and '.join(repr(name) for name in found)} speak of sides"
+            return say("the classes {names} speak of sides", names=say(" and ").join(map(repr, found)))
     if all(entry.laterality for entry in dataset.entries):
         by_side: dict[str, set[str]] = {}
         for entry in dataset.entries:
             by_side.setdefault(entry.laterality.casefold(), set()).add(entry.label)
         if len(by_side) > 1 and all(len(labels) == 1 for labels in by_side.values()):
-            return "the classes follow the column 'laterality'"
+            return say("the classes follow the column 'laterality'")
     return ""
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from mikata import images
 from mikata.datasets import Entry
 from mikata.errors import DataError, ImageError
+from mikata.language import say
 from mikata.networks import InputSpec, to_input
 from mikata.networks.inputs import TakesImages
 from mikata.training import order
@@ -97,7 +98,12 @@ def part(entries: Sequence[Entry], classes: Sequence[str], spec: TakesImages) ->
     for entry in entries:
         if entry.label not in numbers:
             raise DataError(
-                f"{entry.file}: its class '{entry.label}' is unknown here; known are {', '.join(classes)}."
+                say(
+                    "{file}: its class '{label}' is unknown here; known are {known}.",
+                    file=entry.file,
+                    label=entry.label,
+                    known=", ".join(classes),
+                )
             )
     return Part(tuple(entries), torch.tensor([numbers[entry.label] for entry in entries]), spec)
 
@@ -325,9 +331,23 @@ def channels_of(entries: Sequence[Entry], wanted: str | int) -> int:
     number = int(wanted)
     for channels, entry in found.items():
         if channels != number and channels != 1:
-            what = "is in colour" if channels == 3 else f"has {channels} channels"
+            if channels == 3:
+                raise DataError(
+                    say(
+                        "{file} is in colour, but the recipe says channels = {wanted}. "
+                        'Say channels = "auto".',
+                        file=entry.file,
+                        wanted=number,
+                    )
+                )
             raise DataError(
-                f'{entry.file} {what}, but the recipe says channels = {number}. Say channels = "auto".'
+                say(
+                    "{file} has {channels} channels, but the recipe says channels = {wanted}. "
+                    'Say channels = "auto".',
+                    file=entry.file,
+                    channels=channels,
+                    wanted=number,
+                )
             )
     return number
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mikata.architecture import Classifier
 from mikata.errors import Cancelled, RecipeError, TrainingError
+from mikata.language import say
 from mikata.training.data import Part, Statistics, TrainingBatches, WholeBatches
 from mikata.training.recipe import Recipe, Stage
 from mikata.types import Progress
@@ -98,22 +99,35 @@ def fit(
                 trainer.fit(loop, batches, whole)
             except (Stopped, KeyboardInterrupt, SystemExit) as error:  # the last: lightning for the second
                 if not loop.history:
-                    raise Cancelled("Stopped before the first epoch had ended: nothing is kept.") from error
+                    raise Cancelled(
+                        say("Stopped before the first epoch had ended: nothing is kept.")
+                    ) from error
                 progress.show(
-                    "Stopped: what was learnt is tested and packaged, Ctrl-C again breaks that off too"
+                    say("Stopped: what was learnt is tested and packaged, Ctrl-C again breaks that off too")
                 )
                 return loop, "interrupted"
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
                     raise
                 raise TrainingError(
-                    f"{stage.network} cannot be trained on a single image of {stage.size[1]} x {stage.size[0]} px at "
-                    "once (its batch normalisation needs more values). Say batch = 2 or more, or a larger size."
+                    say(
+                        "{network} cannot be trained on a single image of {width} x {height} px at once (its "
+                        "batch normalisation needs more values). Say batch = 2 or more, or a larger size.",
+                        network=stage.network,
+                        width=stage.size[1],
+                        height=stage.size[0],
+                    )
                 ) from error
             except (torch.OutOfMemoryError, MemoryError) as error:
                 raise TrainingError(
-                    f"The memory does not suffice for {stage.batch} images of {stage.size[1]} x "
-                    f"{stage.size[0]} px at once. Say batch = {max(1, stage.batch // 2)} or a smaller size."
+                    say(
+                        "The memory does not suffice for {batch} images of {width} x {height} px at once. "
+                        "Say batch = {smaller} or a smaller size.",
+                        batch=stage.batch,
+                        width=stage.size[1],
+                        height=stage.size[0],
+                        smaller=max(1, stage.batch // 2),
+                    )
                 ) from error
             early = len(loop.history) < stage.epochs
             return loop, "early stopping" if early else "finished"
@@ -144,7 +158,10 @@ def accelerator_for(stage: Stage, recipe: Recipe) -> str:
         return "cuda"
     if stage.precision == "16":
         raise RecipeError(
-            f'{recipe.source}: precision = "16" needs a GPU, and there is none. Say "32" or "bf16".'
+            say(
+                '{recipe}: precision = "16" needs a GPU, and there is none. Say "32" or "bf16".',
+                recipe=recipe.source,
+            )
         )
     return "mps" if torch.backends.mps.is_available() else "cpu"
 

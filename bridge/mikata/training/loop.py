@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mikata.architecture import Classifier
 from mikata.errors import TrainingError
+from mikata.language import say
 from mikata.training.augmentation import augment
 from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Batch, TrainingBatches
@@ -50,15 +51,17 @@ class Watch:
     def show(self, epoch: int, loss: float) -> None:
         """Show the state of an epoch that counts from 1."""
         self.shown = time.monotonic()
-        words = f"Epoch {epoch} of {self.epochs}, loss {loss:.3g}"
+        words = [
+            say("Epoch {epoch} of {epochs}, loss {loss:.3g}", epoch=epoch, epochs=self.epochs, loss=loss)
+        ]
         if not math.isnan(self.accuracy):
-            words += f", selection accuracy {100 * self.accuracy:.1f} %"
+            words.append(say("selection accuracy {accuracy:.1f} %", accuracy=100 * self.accuracy))
         total = self.steps * self.epochs
         if self.done:
             left = (self.shown - self.started) / self.done * (total - self.done)
-            words += f", {duration(left)} left"
+            words.append(say("{time} left", time=duration(left)))
         try:
-            self.progress.show(words, self.done, total)
+            self.progress.show(", ".join(words), self.done, total)
         except KeyboardInterrupt as error:  # lightning would end the whole program
             raise Stopped from error
 
@@ -78,10 +81,10 @@ def duration(seconds: float) -> str:
     """A time in words: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = max(0, round(seconds))
     if whole < 60:
-        return f"{whole} s"
+        return say("{seconds} s", seconds=whole)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
 class Loop(LightningModule):
@@ -229,18 +232,31 @@ class Loop(LightningModule):
         total, _, count = self.sums[row].tolist()
         loss: float = total / count if count else math.nan
         if not math.isfinite(loss):
-            epoch = self.current_epoch + 1
-            kept = (
-                f"The weights of epoch {self.checkpoints.best_epoch} are kept in {self.checkpoints.best}."
-                if self.checkpoints.best_epoch
-                else "Nothing is kept, since no epoch had ended."
-            )
-            what = ("training", "selection")[row]
-            raise TrainingError(
-                f"The {what} loss of epoch {epoch} is not a number any more. Try a learning rate lower than "
-                f"{self.stage.learning_rate:g}, or a clipnorm. {kept}"
-            )
+            raise TrainingError(f"{self._not_a_number(row)} {self._kept()}")
         return loss
+
+    def _not_a_number(self, row: int) -> str:
+        values = {"epoch": self.current_epoch + 1, "rate": self.stage.learning_rate}
+        if row == 0:
+            return say(
+                "The training loss of epoch {epoch} is not a number any more. Try a learning rate lower than "
+                "{rate:g}, or a clipnorm.",
+                **values,
+            )
+        return say(
+            "The selection loss of epoch {epoch} is not a number any more. Try a learning rate lower than "
+            "{rate:g}, or a clipnorm.",
+            **values,
+        )
+
+    def _kept(self) -> str:
+        if not self.checkpoints.best_epoch:
+            return say("Nothing is kept, since no epoch had ended.")
+        return say(
+            "The weights of epoch {epoch} are kept in {file}.",
+            epoch=self.checkpoints.best_epoch,
+            file=self.checkpoints.best,
+        )
 
     def on_train_epoch_end(self) -> None:
         """Write down the epoch, keep its weights, and stop when nothing gets better."""

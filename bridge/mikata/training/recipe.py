@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mikata.errors import RecipeError
+from mikata.language import say
 
 Fit = Literal["resize", "native"]
 Fill = Literal["reflect", "nearest", "lowest"]
@@ -19,39 +20,45 @@ _Check = Callable[[Any], str]  # what is wrong with a value, in words; empty whe
 
 
 def _number(low: float, high: float, *, open_low: bool = False) -> _Check:
-    words = f"a number {'above' if open_low else 'from'} {low:g}" + (
-        f" to {high:g}" if high < math.inf else ""
-    )
-
     def check(value: Any) -> str:
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        good = good and (low < value if open_low else low <= value) and value <= high
-        return "" if good else words
+        if good and (low < value if open_low else low <= value) and value <= high:
+            return ""
+        if open_low:
+            return say("a number above {low:g} to {high:g}", low=low, high=high)
+        if high == math.inf:
+            return say("a number from {low:g}", low=low)
+        return say("a number from {low:g} to {high:g}", low=low, high=high)
 
     return check
 
 
 def _whole(low: int, high: int = 2**31 - 1) -> _Check:
-    words = f"a whole number from {low}" + (f" to {high}" if high < 2**31 - 1 else "")
-
     def check(value: Any) -> str:
-        good = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        return "" if good else words
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return ""
+        if high == 2**31 - 1:
+            return say("a whole number from {low}", low=low)
+        return say("a whole number from {low} to {high}", low=low, high=high)
 
     return check
 
 
 def _one_of(*choices: Any) -> _Check:
-    words = "one of " + ", ".join(f'"{c}"' if isinstance(c, str) else str(c) for c in choices)
-    return lambda value: "" if any(type(value) is type(c) and value == c for c in choices) else words
+    def check(value: Any) -> str:
+        if any(type(value) is type(c) and value == c for c in choices):
+            return ""
+        return say("one of {choices}", choices=", ".join(map(_shown, choices)))
+
+    return check
 
 
 def _flag(value: Any) -> str:
-    return "" if isinstance(value, bool) else "true or false"
+    return "" if isinstance(value, bool) else say("true or false")
 
 
 def _words(value: Any) -> str:
-    return "" if isinstance(value, str) and value.strip() else "a text in quotes"
+    return "" if isinstance(value, str) and value.strip() else say("a text in quotes")
 
 
 def _height_and_width(value: Any) -> str:
@@ -60,7 +67,7 @@ def _height_and_width(value: Any) -> str:
         and len(value) == 2
         and all(isinstance(v, int) and not isinstance(v, bool) and 16 <= v <= 4096 for v in value)
     )
-    return "" if good else "[height, width], each a whole number from 16 to 4096 px"
+    return "" if good else say("[height, width], each a whole number from 16 to 4096 px")
 
 
 @dataclass(frozen=True)
@@ -241,15 +248,23 @@ def read(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) 
         found = tomllib.loads(text)
     except FileNotFoundError as error:
         raise RecipeError(
-            f"The recipe {path} does not exist. Give a TOML file, or one of {', '.join(names())}."
+            say(
+                "The recipe {path} does not exist. Give a TOML file, or one of {names}.",
+                path=path,
+                names=", ".join(names()),
+            )
         ) from error
     except OSError as error:
-        raise RecipeError(f"The recipe {path} cannot be read: {error.strerror or error}.") from error
+        raise RecipeError(
+            say("The recipe {path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
     except UnicodeDecodeError as error:
-        raise RecipeError(f"The recipe {path} is not UTF-8 text. Save it as UTF-8.") from error
+        raise RecipeError(say("The recipe {path} is not UTF-8 text. Save it as UTF-8.", path=path)) from error
     except tomllib.TOMLDecodeError as error:
-        hint = " A Windows path needs single quotes: 'C:\\models\\my.pt'." if "\\" in text else ""
-        raise RecipeError(f"The recipe {path} is not valid TOML: {error}.{hint}") from error
+        words = [say("The recipe {path} is not valid TOML: {error}.", path=path, error=error)]
+        if "\\" in text:
+            words.append(say("A Windows path needs single quotes: 'C:\\models\\my.pt'."))
+        raise RecipeError(" ".join(words)) from error
     source = path.stem if path == shipped else str(path)
     return _recipe(found, source, path.parent).change(**(changes or {}))
 
@@ -260,17 +275,28 @@ def _recipe(found: Mapping[str, Any], source: str, home: Path | None) -> Recipe:
     _refuse_unknown(source, "split: ", split, {"test", "selection"})
     stages = found.get("stage", [{}])
     if not isinstance(stages, list) or not stages:
-        raise RecipeError(f"{source}: a stage must be written as [[stage]], in double brackets.")
+        raise RecipeError(
+            say("{recipe}: a stage must be written as [[stage]], in double brackets.", recipe=source)
+        )
     if len(stages) > 1:
         raise RecipeError(
-            f"{source}: it has {len(stages)} stages, but only one can be trained. Keep one [[stage]]."
+            say(
+                "{recipe}: it has {count} stages, but only one can be trained. Keep one [[stage]].",
+                recipe=source,
+                count=len(stages),
+            )
         )
     top = {"seed": found["seed"]} if "seed" in found else {}
     top |= split
     _check_values(source, "", top)
     recipe = Recipe((_stage(source, _table(source, "stage", stages[0]), home),), source=source, **top)
     if recipe.test + recipe.selection >= 1:
-        raise RecipeError(f"{source}: split: test and selection together must leave something to train on.")
+        raise RecipeError(
+            say(
+                "{recipe}: split: test and selection together must leave something to train on.",
+                recipe=source,
+            )
+        )
     return recipe
 
 
@@ -288,7 +314,10 @@ def _stage(source: str, found: Mapping[str, Any], home: Path | None) -> Stage:
     stage = Stage(**values, augmentation=Augmentation(**changes))
     if stage.optimiser == "sgd" and stage.adam_formula == "keras":
         raise RecipeError(
-            f'{source}: stage: adam_formula = "keras" needs the optimiser adam or adamw, not sgd.'
+            say(
+                '{recipe}: stage: adam_formula = "keras" needs the optimiser adam or adamw, not sgd.',
+                recipe=source,
+            )
         )
     return stage
 
@@ -299,23 +328,51 @@ def _names(kind: type[Any]) -> set[str]:
 
 def _table(source: str, name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise RecipeError(f"{source}: {name} must be a table of keys, written under [{name}].")
+        raise RecipeError(
+            say("{recipe}: {name} must be a table of keys, written under [{name}].", recipe=source, name=name)
+        )
     return value
 
 
 def _refuse_unknown(source: str, where: str, found: Mapping[str, Any], known: set[str]) -> None:
     for key in found:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            meant = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(known))}."
-            raise RecipeError(f"{source}: {where}the key '{key}' is unknown; {meant}")
+        if key in known:
+            continue
+        close = difflib.get_close_matches(key, known, 1)
+        if close:
+            raise RecipeError(
+                say(
+                    "{recipe}: {where}the key '{key}' is unknown; did you mean '{meant}'?",
+                    recipe=source,
+                    where=where,
+                    key=key,
+                    meant=close[0],
+                )
+            )
+        raise RecipeError(
+            say(
+                "{recipe}: {where}the key '{key}' is unknown; known are {known}.",
+                recipe=source,
+                where=where,
+                key=key,
+                known=", ".join(sorted(known)),
+            )
+        )
 
 
 def _check_values(source: str, where: str, found: Mapping[str, Any]) -> None:
     for key, value in found.items():
         wanted = _CHECKS[key](value)
         if wanted:
-            raise RecipeError(f"{source}: {where}{key} must be {wanted}, not {_shown(value)}.")
+            raise RecipeError(
+                say(
+                    "{recipe}: {key} must be {wanted}, not {value}.",
+                    recipe=source,
+                    key=where + key,
+                    wanted=wanted,
+                    value=_shown(value),
+                )
+            )
 
 
 def _shown(value: Any) -> str:

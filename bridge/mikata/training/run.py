@@ -17,6 +17,7 @@ import torch
 from mikata.architecture import Classifier
 from mikata.datasets import PARTS, Dataset, Entry, split
 from mikata.errors import Cancelled, DataError
+from mikata.language import say
 from mikata.training import order
 from mikata.training.augmentation import refuse_flips_of_sides
 from mikata.training.data import (
@@ -214,7 +215,7 @@ def train(
                 classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
             )
     except KeyboardInterrupt as error:
-        raise Cancelled("Stopped before the training had begun: nothing is kept.") from error
+        raise Cancelled(say("Stopped before the training had begun: nothing is kept.")) from error
     classifier = classifier.to("cpu")
     loop.checkpoints.load_best(classifier)
     return Run(
@@ -256,15 +257,19 @@ def _load(
     learning, choosing = (part(parts[name], dataset.classes, spec) for name in ("training", "selection"))
     keep = learning.nbytes() + choosing.nbytes() <= stage.cache_gib * _GIB
     statistics = look_through(
-        learning, keep=keep, workers=stage.workers, message="Reading training images", progress=progress
+        learning, keep=keep, workers=stage.workers, message=say("Reading training images"), progress=progress
     )
     if min(statistics.std) == 0:
         raise DataError(
-            "All training images have the same value everywhere in one channel: nothing can be learnt."
+            say("All training images have the same value everywhere in one channel: nothing can be learnt.")
         )
     if keep:
         look_through(
-            choosing, keep=True, workers=stage.workers, message="Reading selection images", progress=progress
+            choosing,
+            keep=True,
+            workers=stage.workers,
+            message=say("Reading selection images"),
+            progress=progress,
         )
     if all(entry.picture.eight_bit for entry in used):
         statistics = Statistics(statistics.mean, statistics.std, (0.0, 255.0))

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mikata.architecture import Classifier
 from mikata.errors import NetworkError, RecipeError
+from mikata.language import say
 from mikata.networks import Model, build, check_size, imagenet_normalisation, is_package, read_package
 from mikata.networks.inputs import TakesImages
 from mikata.training.data import Statistics
@@ -36,17 +37,26 @@ def start_weights(stage: Stage, spec: TakesImages, recipe: Recipe) -> tuple[Weig
         package = read_package(path)
         if stage.normalisation in ("auto", "weights") and package.value_unit != spec.value_unit:
             raise RecipeError(
-                f"{recipe.source}: the package {path.name} was trained on values in {package.value_unit}, but these "
-                f'images have {spec.value_unit}, so its normalisation does not suit them. Say normalisation = "data".'
+                say(
+                    "{recipe}: the package {package} was trained on values in {expected}, but these images "
+                    "have {unit}, so its normalisation does not suit them. "
+                    'Say normalisation = "data".',
+                    recipe=recipe.source,
+                    package=path.name,
+                    expected=package.value_unit,
+                    unit=spec.value_unit,
+                )
             )
         return package, {"name": path.name, "sha256": package.weights_sha256}
     try:
         with path.open("rb") as file:
             return path, {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     except FileNotFoundError as error:
-        raise NetworkError(f"The weights {path} do not exist.") from error
+        raise NetworkError(say("The weights {path} do not exist.", path=path)) from error
     except OSError as error:
-        raise NetworkError(f"The weights {path} cannot be read: {error.strerror or error}.") from error
+        raise NetworkError(
+            say("The weights {path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
 
 
 def start_network(
@@ -84,7 +94,11 @@ def start_network(
             check_size(classifier, (height + 32, width + 32))
         except NetworkError as error:
             raise RecipeError(
-                f'{recipe.source}: {stage.network} takes images of one size only. Say fit = "resize".'
+                say(
+                    '{recipe}: {network} takes images of one size only. Say fit = "resize".',
+                    recipe=recipe.source,
+                    network=stage.network,
+                )
             ) from error
     return classifier
 
@@ -99,15 +113,22 @@ def _mean_and_std(
     if wanted == "imagenet" or imagenets:
         if not eight_bit:
             raise RecipeError(
-                f"{recipe.source}: the normalisation of ImageNet is for 8-bit images, but these have values in "
-                f'{spec.value_unit} of another kind. Say normalisation = "data".'
+                say(
+                    "{recipe}: the normalisation of ImageNet is for 8-bit images, but these have values in "
+                    '{unit} of another kind. Say normalisation = "data".',
+                    recipe=recipe.source,
+                    unit=spec.value_unit,
+                )
             )
         return imagenet_normalisation(stage.network, spec.channels)
     if wanted != "weights":
         return list(statistics.mean), list(statistics.std)
     if weights == "none":
         raise RecipeError(
-            f'{recipe.source}: normalisation = "weights" needs weights to take it from. Name a package, or say '
-            '"data".'
+            say(
+                '{recipe}: normalisation = "weights" needs weights to take it from. Name a package, or say '
+                '"data".',
+                recipe=recipe.source,
+            )
         )
     return None, None

@@ -1,0 +1,122 @@
+"""A report in words: English for packages and records, the user's language for pages and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mikata.datasets import NOT_STATED, Dataset
+from mikata.evaluation.intervals import RESAMPLES
+from mikata.language import say
+
+if TYPE_CHECKING:
+    from mikata.evaluation.report import Report
+
+Say = Callable[..., str]
+"""`mikata.language.say`, or `english`, which does the same without a catalogue."""
+
+BOOTSTRAP = f"bootstrap over patients, {RESAMPLES} resamples, percentiles"
+WILSON_PATIENTS = "Wilson over patients, since all resamples agree"
+WILSON_F1 = "Wilson of TP / (TP + FP + FN), as F1"
+
+_FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
+
+
+def english(message: str, /, **values: Any) -> str:
+    """A sentence as it stands in the source: what goes into a package must not depend on who makes it."""
+    return message.format(**values) if values else message
+
+
+def protocol(report: Report, say: Say = say) -> str:
+    """Which images these are and what is known of them, in a sentence or two."""
+    if report.n_patients is None:
+        images = say("{n} images (patients not known)", n=report.n)
+    elif report.n_patients == 1:
+        images = say("{n} images of 1 patient", n=report.n)
+    else:
+        images = say("{n} images of {patients} patients", n=report.n, patients=report.n_patients)
+    if report.test_of is not None:
+        measured = say(
+            "Measured on {images}: the test part ({grouping}), not used to train or to choose the epoch.",
+            images=images,
+            grouping=grouping(report.test_of, say),
+        )
+    else:
+        measured = say("Measured on {images}.", images=images)
+    if set(report.references) == {NOT_STATED}:
+        rests = say("The truth rests on: not stated (no column 'reference').")
+    else:
+        shown = {NOT_STATED: say("not stated")}
+        counts = [f"{shown.get(name, name)} ({count})" for name, count in report.references.items()]
+        rests = say("The truth rests on: {references}.", references=", ".join(counts))
+    return f"{measured} {rests}"
+
+
+def grouping(dataset: Dataset, say: Say = say) -> str:
+    """How a split of the data set keeps images together, `Dataset.grouping`."""
+    if dataset.has_patients:
+        return say("patient-wise")
+    known = sum(bool(entry.patient) for entry in dataset.entries)
+    if known:
+        return say(
+            "patient-wise for {known} of {count} images, image-wise where no patient is known",
+            known=known,
+            count=len(dataset.entries),
+        )
+    if all(entry.study for entry in dataset.entries):
+        return say("study-wise, no patient known")
+    return say("image-wise, no patient known")
+
+
+def notes(report: Report, say: Say = say) -> tuple[str, ...]:
+    """What a reader must know, in sentences."""
+    found = []
+    if report.seen:
+        found.append(
+            say(
+                "{n} of the images, or others of their patients, were used in training: too good.",
+                n=report.seen,
+            )
+        )
+    if report.n_patients is None:
+        found.append(
+            say(
+                "Patients are not known: images are taken as independent, and intervals are too short if some "
+                "are of one patient."
+            )
+        )
+    elif report.n_patients == 1 < report.n:
+        found.append(say("Only 1 patient: intervals from resampling so few are too short."))
+    elif report.n_patients < min(report.n, _FEW_PATIENTS):
+        found.append(
+            say("Only {n} patients: intervals from resampling so few are too short.", n=report.n_patients)
+        )
+    absent = [name for name, row in zip(report.classes, report.confusion, strict=True) if not row.sum()]
+    if absent:
+        found.append(
+            say(
+                "No image of {classes}: recall and balanced accuracy are not defined.",
+                classes=", ".join(absent),
+            )
+        )
+    if report.skipped:
+        found.append(say("{n} images could not be judged and are left out.", n=len(report.skipped)))
+    return tuple(found)
+
+
+def method(name: str) -> str:
+    """How an interval was made, `Interval.method`, in the user's language."""
+    known = {
+        "Wilson": say("Wilson"),
+        "Clopper-Pearson": say("Clopper-Pearson"),
+        "MOVER over Wilson": say("MOVER over Wilson"),
+        WILSON_F1: say("Wilson of TP / (TP + FP + FN), as F1"),
+        WILSON_PATIENTS: say("Wilson over patients, since all resamples agree"),
+        BOOTSTRAP: say("bootstrap over patients, {count} resamples, percentiles", count=RESAMPLES),
+    }
+    return known.get(name, name)
+
+
+def unit(name: str) -> str:
+    """What was taken as independent, `Score.unit`, in the user's language."""
+    return {"image": say("image"), "patient": say("patient")}[name]

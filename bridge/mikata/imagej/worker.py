@@ -1,0 +1,281 @@
+"""The Python process behind a user's Fiji: `python -m mikata.imagej.worker`, started by the menu scripts.
+
+Appose carries requests and answers over the pipes that Fiji has opened, and images in shared memory; nothing
+listens on a network. A request is a dictionary of words and numbers; so is its answer, which tells errors too: a
+failure of Appose's own kind would mean that this module is broken.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mikata.errors import Cancelled, ImageJError, MikataError, ParameterError
+from mikata.language import LANGUAGE_VARIABLE, say
+from mikata.types import Image, Progress
+
+if TYPE_CHECKING:
+    from appose import NDArray as Shared
+    from appose.python_worker import Task
+    from numpy.typing import NDArray
+
+    from mikata.command import Command
+
+_SHOW_SECONDS = 0.1  # how often progress is told; each time is a line through the pipe
+_END_SECONDS = 20.0  # how long a training may take to end once Fiji is gone
+
+_busy: Task | None = None
+_numbers = itertools.count()
+_lent: dict[str, Any] = {}  # memory that Fiji has not read yet; Windows frees what nobody holds
+
+
+def main() -> None:
+    """Serve until Fiji closes the pipe."""
+    # NumPy before anything reads the pipe: on Windows its import hangs while another thread waits for input there
+    import numpy  # noqa: F401
+    from appose import python_worker
+
+    sys.stdout = _Pipe(_own_output())
+    python_worker.main()
+    _end()
+
+
+def _own_output() -> io.TextIOWrapper:
+    """The pipe to Fiji; what libraries in C print goes where errors go from now on, not between the answers."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
+    os.dup2(2, 1)
+    return pipe
+
+
+class _Pipe(io.TextIOBase):
+    """Lets whole lines of Appose's through, and sends everything else that is printed to the errors."""
+
+    def __init__(self, pipe: io.TextIOWrapper) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._begun = threading.local()
+
+    def write(self, text: str) -> int:
+        """Take text; a line goes out when it is whole."""
+        *lines, rest = (getattr(self._begun, "text", "") + text).split("\n")
+        self._begun.text = rest
+        for line in lines:
+            if line.startswith("{") and '"responseType"' in line:
+                with self._lock:
+                    self._pipe.write(line + "\n")
+                    self._pipe.flush()
+            else:
+                sys.stderr.write(line + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def fileno(self) -> int:
+        """Where C prints."""
+        return 1
+
+
+def _end() -> None:
+    """Fiji is gone: let a training save what it can, and leave no process behind."""
+    task, until = _busy, time.monotonic() + _END_SECONDS
+    if task is not None:
+        task.cancel_requested = True
+        while _busy is not None and time.monotonic() < until:
+            time.sleep(0.05)
+    os._exit(0)
+
+
+def answer(task: Task, request: Mapping[str, Any], pixels: Shared | None = None) -> dict[str, Any]:
+    """Answer one request of the menu scripts.
+
+    Parameters
+    ----------
+    task:
+        Appose's, for progress and for the question whether to stop.
+    request:
+        ``do``: ``ping``, ``check`` (a dialog's values), ``run`` or ``read`` (Fiji has read what has these ``names``).
+        ``command``: the function's name. ``options`` of a macro with its ``variables``, or values ``given``, as
+        words. ``image``: facts as `mikata.imagej.wire.image` takes them, or None. ``menu``: what says whether Fiji
+        and Python fit together. ``language`` and ``surroundings``.
+    pixels:
+        Of the image: (planes, height, width) in shared memory.
+
+    Returns
+    -------
+    dict
+        ``answer``: what was asked for; or ``error`` (a sentence), ``kind`` (``parameter``, ``user``, ``cancelled``,
+        ``fault``), ``trace``, and ``broken`` where this process must be replaced.
+    """
+    global _busy
+    if request["do"] == "read":  # comes beside other requests, and must not disturb them
+        _give_back(request["names"])
+        return {"answer": {}}
+    _give_back(list(_lent))
+    os.environ[LANGUAGE_VARIABLE] = request.get("language") or "en"
+    _busy = task
+    try:
+        return {"answer": _DO[request["do"]](task, request, pixels)}
+    except BaseException as error:  # whatever it is, Fiji is waiting for an answer
+        from mikata.imagej import calls
+
+        said = {"error": calls.words(error), "kind": _kind(error), "trace": calls.trace(error)}
+        return said | {"broken": _is_broken(error)}
+    finally:
+        _busy = None
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, ParameterError):
+        return "parameter"
+    if isinstance(error, Cancelled):
+        return "cancelled"
+    return "user" if isinstance(error, MikataError) else "fault"
+
+
+def _is_broken(error: BaseException) -> bool:
+    """Whether this process is of no use any more: after an error of CUDA's own every other call fails too."""
+    torch = sys.modules.get("torch")
+    if torch is None or isinstance(error, torch.OutOfMemoryError):
+        return False
+    kinds = tuple(kind for name in ("AcceleratorError",) if (kind := getattr(torch, name, None)))
+    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+
+
+def _ping(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+    return {"process": os.getpid()}
+
+
+def _check(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+    """Whether a dialog's values can be run, and the options of the macro line that says the same."""
+    from mikata.imagej import calls
+
+    item = _command(request)
+    calls.values(item, request["given"])
+    return {"options": calls.options_of(item, request["given"])}
+
+
+def _run(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+    from mikata.doctor import tell
+    from mikata.imagej import calls, wire
+
+    item = _command(request)
+    if request["options"] is not None:
+        given = calls.given_by_macro(item, request["options"], request["variables"].get)
+    else:
+        given = request["given"]
+    values = calls.values(item, given)
+    forgotten = None
+    if name := calls.takes_current(item, values):
+        facts = request["image"]
+        if facts is None or pixels is None:
+            raise calls.missing_image(item)
+        values[name] = _image(facts, pixels, keep_metadata=bool(values.get("keep_metadata")))
+        forgotten = _forgotten(facts) if calls.forgets(values) else None
+    tell(request.get("surroundings") or {})
+    result = item.function(**values, progress=_Told(task))
+    sent = wire.outcome(result, _share)
+    return sent | {"log": calls.log(result), "forgotten": forgotten}
+
+
+def _command(request: Mapping[str, Any]) -> Command:
+    from mikata.commands import COMMANDS
+    from mikata.imagej import scripts
+
+    if request["menu"] != scripts.fingerprint():
+        raise ImageJError(
+            say(
+                "Fiji's menu and Python are out of step: the menu scripts belong to another Mikata than the one in "
+                "{python}. Run there: {command}",
+                python=sys.executable,
+                command="mikata fiji install --fiji DIR",
+            )
+        )
+    return next(item for item in COMMANDS if item.name == request["command"])
+
+
+def _image(facts: Mapping[str, Any], pixels: Shared, *, keep_metadata: bool) -> Image:
+    import numpy as np
+
+    from mikata.imagej import wire
+
+    planes = pixels.ndarray()
+    if facts["colour"]:
+        packed, planes = planes, np.empty((*planes.shape, 3), np.uint8)
+        for plane, target in zip(packed, planes, strict=True):
+            wire.from_packed_rgb(plane, target)
+    return wire.image(facts, planes, keep_metadata=keep_metadata)
+
+
+def _forgotten(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What Fiji's window is to keep of texts that name a patient; None where there are none."""
+    from mikata.images import dicom_text
+
+    changed = dicom_text.forgotten(facts["info"], facts["labels"])
+    return None if changed is None else {"info": changed[0], "labels": changed[1]}
+
+
+def _share(planes: NDArray[Any]) -> dict[str, Any]:
+    """Planes in shared memory under a name that tells whose they are, so that Fiji can clear up after a crash."""
+    import numpy as np
+    from appose import SharedMemory
+
+    from mikata.imagej import wire
+
+    shape, kind = planes.shape[:3], "int32" if planes.ndim == 4 else planes.dtype.name
+    size = shape[1] * shape[2] * np.dtype(kind).itemsize
+    name = f"mikata_{os.getpid()}_{next(_numbers)}"
+    memory = SharedMemory(name=name, create=True, rsize=max(1, shape[0] * size))
+    _lent[name] = memory
+    target = np.ndarray(shape, kind, memory.buf)
+    for plane, place in zip(planes, target, strict=True):
+        place[...] = wire.to_packed_rgb(plane) if planes.ndim == 4 else plane
+    return {"name": name, "dtype": kind, "shape": list(shape), "bytes": size}
+
+
+def _give_back(names: list[str]) -> None:
+    """Let go of memory that Fiji has read; it is Fiji that deletes it."""
+    for name in names:
+        if memory := _lent.pop(name, None):
+            memory.close()
+
+
+class _Told(Progress):
+    """Progress in Fiji's status bar, and the question whether the user has cancelled."""
+
+    def __init__(self, task: Task) -> None:
+        from mikata.imagej.calls import TimeLeft
+
+        self._task = task
+        self._left = TimeLeft()
+        self._shown = 0.0
+        self._stopping = False
+
+    def show(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Tell Fiji, if it was not told a moment ago."""
+        text, now = self._left.words(message, done, total), time.monotonic()
+        if now - self._shown >= _SHOW_SECONDS or not total or done >= total:
+            self._shown = now
+            self._task.update(text, done, total)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the user has cancelled; Fiji then hears that the command has taken notice."""
+        if self._task.cancel_requested and not self._stopping:
+            self._stopping = True
+            self._task.update(say("Stopping"), info={"stopping": True})
+        return bool(self._task.cancel_requested)
+
+
+_DO = {"ping": _ping, "check": _check, "run": _run}
+
+if __name__ == "__main__":
+    # the copy that Appose's tasks import must be this one, with its memory of what is going on
+    sys.modules["mikata.imagej.worker"] = sys.modules["__main__"]
+    main()

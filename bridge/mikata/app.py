@@ -49,6 +49,8 @@ def _app() -> App:
     app.command(_demo, name="demo", group="ImageJ")
     app.command(_commands, name="commands", group="ImageJ")
     app.command(_fiji())
+    app.command(_wheelhouse, name="wheelhouse", group="ImageJ")
+    app.command(_portable, name="portable", group="ImageJ")
     return app
 
 
@@ -186,4 +188,49 @@ def _demo(
         made = demo.run(Path(out), fiji=Path(fiji) if fiji else None, overwrite=overwrite, progress=console)
     for what, path in made.items():
         print(f"{what + ':':<22}{path}")
+    return 0
+
+
+def _wheelhouse(
+    folder: Annotated[str, Parameter(help="The folder to make.")],
+    /,
+    *,
+    system: Annotated[
+        str, Parameter(help="windows, linux or macos-arm; without it the system of this computer.")
+    ] = "",
+    python: Annotated[str, Parameter(help="3.11, 3.12 or 3.13; without it the Python that runs this.")] = "",
+    compute: Annotated[
+        str,
+        Parameter(help="cpu; a build of torch for CUDA, such as cu128; or registry: the one that pip gives."),
+    ] = "cpu",
+    overwrite: Annotated[bool, Parameter(help="Replace an earlier wheelhouse.", negative="")] = False,
+) -> int:
+    """Collect all that a computer with Python and without a network needs, with checksums and an installer."""
+    from mikata.offline import wheelhouse
+
+    with cli.Console() as console:
+        result = wheelhouse(
+            Path(folder), system=system, python=python, compute=compute, overwrite=overwrite, progress=console
+        )
+    cli.show(result)
+    return 0
+
+
+def _portable(
+    folder: Annotated[str, Parameter(help="The folder to make, such as one on a USB stick.")],
+    /,
+    *,
+    python: Annotated[
+        str, Parameter(help="The embeddable Python for 64-bit Windows, as a zip from python.org.")
+    ],
+    overwrite: Annotated[bool, Parameter(help="Replace an earlier folder.", negative="")] = False,
+) -> int:
+    """Lay out one folder for a Windows PC without Python, administrator and network."""
+    from mikata.offline import portable
+
+    with cli.Console() as console:
+        result = portable(
+            Path(folder), python=cli.existing_file(python), overwrite=overwrite, progress=console
+        )
+    cli.show(result)
     return 0

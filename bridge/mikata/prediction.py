@@ -12,7 +12,7 @@ import torch
 from mikata.errors import ImageError
 from mikata.images import Images
 from mikata.language import say
-from mikata.networks import Model, read_package, to_input
+from mikata.networks import Model, asked_between_layers, read_package, to_input
 from mikata.outputs import ResultFolder, first_few
 from mikata.types import Image, Progress, Result, Table
 
@@ -98,7 +98,7 @@ def predict(model: Model, source: Images, *, batch: int, progress: Progress) -> 
     where = device()
     classifier = model.classifier.to(where).eval()
     for planes, tensor in batches(model, source, batch, progress, say("Predict")):
-        with torch.inference_mode():
+        with torch.inference_mode(), asked_between_layers(classifier, progress.check):
             probabilities = classifier(tensor.to(where)).float().cpu()
         for plane, row in zip(planes, probabilities.tolist(), strict=True):
             best = max(range(len(row)), key=row.__getitem__)

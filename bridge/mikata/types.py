@@ -292,6 +292,10 @@ class Progress:
     def step(self, message: str, done: int = 0, total: int = 0) -> None:
         """Show, and raise `Cancelled` if the user asked to stop: call it in every long loop."""
         self.show(message, done, total)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the user asked to stop."""
         if self.cancelled:
             raise Cancelled
 

@@ -24,6 +24,7 @@ def grad_cam(
     batch: Annotated[int, Range(1, 4096)] = 16,
     overwrite: bool = False,
     keep_metadata: bool = False,
+    roi_manager: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
     """Heat map of the places that speak for a class, as overlay, 32-bit image, ROIs and table.
@@ -61,6 +62,8 @@ def grad_cam(
         Replace result files that are already in the folder.
     keep_metadata
         Carry the header of a DICOM file over into results; it may name the patient.
+    roi_manager : Contours into the ROI Manager
+        Put the contours into ImageJ's ROI Manager too; without ImageJ this changes nothing.
     """
     from mikata.explanation.runs import HeatStyle, explain_images
 
@@ -76,5 +79,6 @@ def grad_cam(
         batch=batch,
         overwrite=overwrite,
         keep_metadata=keep_metadata,
+        roi_manager=roi_manager,
         progress=progress,
     )

@@ -80,5 +80,6 @@ def train(
         tables=(learnt.table,),
         plots=(learnt.curves,),
         files=(learnt.package, learnt.archive, learnt.page, learnt.test_images),
+        page=learnt.page,
         stopped=learnt.run.stopped_by == "interrupted",
     )

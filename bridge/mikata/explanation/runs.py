@@ -25,7 +25,7 @@ from mikata.explanation.display import colour_bar, heat_contours, heat_overlay, 
 from mikata.explanation.engine import heat_maps
 from mikata.images import Images, write_tiff
 from mikata.language import say
-from mikata.networks import Model, read_package
+from mikata.networks import Model, asked_between_layers, read_package
 from mikata.outputs import ResultFolder
 from mikata.prediction import Plane, batches, device, skipped_note
 from mikata.types import Image, Progress, Region, Result, Table
@@ -89,6 +89,7 @@ def explain_images(
     batch: int = 16,
     overwrite: bool = False,
     keep_metadata: bool = False,
+    roi_manager: bool = False,
     progress: Progress,
 ) -> Result:
     """Explain every plane of all images; the work of the Grad-CAM command.
@@ -109,6 +110,8 @@ def explain_images(
         Folder for the results, or None to return them as images and overlays.
     keep_metadata:
         Whether the headers of files, which may name a patient, go into the results.
+    roi_manager:
+        Whether the contours are to go into ImageJ's ROI Manager too.
 
     Raises
     ------
@@ -131,6 +134,7 @@ def explain_images(
     shown: list[Image] = []
     files: list[Path] = []
     overlay: tuple[Region, ...] | None = None
+    manager: list[Region] = []
     done, count = 0, sum(map(len, explained.values()))
     for name, image in _again(source, explained):
         planes = explained[name]
@@ -140,6 +144,11 @@ def explain_images(
             done += 1
             rows += _rows(network, image, one, heat, layer_name, style)
         drawn = _overlay(network, image, planes, maps, maximum, style)
+        if roi_manager:
+            ending = f" {name}" if len(explained) > 1 else ""
+            manager += [
+                Region(one.data, one.name + ending) for one in drawn if one.name.startswith("heat >=")
+            ]
         made = {}
         if style.result != "overlay":
             made[_HEAT] = _heat_image(network, image, planes, maps, maximum, style)
@@ -163,6 +172,7 @@ def explain_images(
         overlay=overlay,
         images=tuple(shown),
         tables=(table,),
+        manager=tuple(manager),
         files=tuple(files),
     )
 
@@ -204,7 +214,8 @@ def _explain(
         with torch.no_grad():
             normalised = classifier.normalise(tensor)
         # one layer for all images, though they may differ in size
-        explanation = heat_maps(classifier.network, normalised, target=target, layer=layer_name or None)
+        with asked_between_layers(classifier.network, progress.check):
+            explanation = heat_maps(classifier.network, normalised, target=target, layer=layer_name or None)
         layer_name = explanation.layer
         probabilities = torch.softmax(explanation.logits.float(), 1).cpu()
         grid = explanation.grid.float().cpu().numpy()

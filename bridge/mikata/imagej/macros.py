@@ -35,8 +35,41 @@ def install(imagej: ImageJ) -> None:
     listener = jpype.JProxy("ij.CommandListener", dict={"commandExecuting": _Listener(imagej)})
     _kept.append(listener)
     jclass("ij.Executer").addCommandListener(listener)
-    if jclass("ij.IJ").getInstance() is not None:
-        _add_menu(imagej)
+    _stand_for_scripts(imagej)
+    in_menu = jclass("ij.Menus").getCommands()
+    if jclass("ij.IJ").getInstance() is not None and not all(t in in_menu for t in _BY_TITLE):
+        _add_menu(imagej)  # a Fiji with the menu scripts has it
+
+
+def _stand_for_scripts(imagej: ImageJ) -> None:
+    """Answer a Fiji's menu scripts from here, however they are run: they look for this before they start Python."""
+
+    def apply(name: Any, module: Any) -> None:
+        item = next(item for item in COMMANDS if item.name == str(name))
+        if _Listener(imagej).answers(item):
+            return
+        given = _given_by_module(item, module)
+        if not given and not imagej.headless:
+            _start_interactive(imagej, item)
+            return
+        try:
+            _run(imagej, item, given)
+        except Exception as error:
+            imagej.python_error = error
+            raise jclass("java.lang.RuntimeException")(f"{item.plain_title}: {calls.words(error)}") from error
+
+    proxy = jpype.JProxy("java.util.function.BiFunction", dict={"apply": apply})
+    _kept.append(proxy)
+    jclass("ij.IJ").setProperty("mikata", proxy)
+
+
+def _given_by_module(item: Command, module: Any) -> dict[str, str]:
+    """Inputs that a program or SciJava's command line has given to a script, where they are not the defaults."""
+    if module is None:
+        return {}
+    values = {p.name: module.getInput(p.name) for p in item.parameters}
+    defaults = {p.name: p.default_text for p in item.parameters}
+    return {k: str(v) for k, v in values.items() if v is not None and str(v) not in ("", defaults[k])}
 
 
 def _start_interactive(imagej: ImageJ, item: Command) -> None:
@@ -55,14 +88,21 @@ class _Listener:
         item = _BY_TITLE.get(str(title))
         if item is None:
             return title
+        if not self.answers(item):
+            if self._imagej.headless:
+                _from_macro(self._imagej, item, "")
+            else:
+                _start_interactive(self._imagej, item)
+        return None
+
+    def answers(self, item: Command) -> bool:
+        """Run the command if a macro asks for it, and say whether one does."""
         options = jclass("ij.Macro").getOptions()
         # a macro may give no options at all: it then gets the defaults, with windows as without
-        by_macro = options is not None or jclass("ij.macro.Interpreter").getInstance() is not None
-        if not by_macro and not self._imagej.headless:
-            _start_interactive(self._imagej, item)
-        else:
-            _from_macro(self._imagej, item, "" if options is None else str(options))
-        return None
+        if options is None and jclass("ij.macro.Interpreter").getInstance() is None:
+            return False
+        _from_macro(self._imagej, item, "" if options is None else str(options))
+        return True
 
 
 def _from_macro(imagej: ImageJ, item: Command, options: str) -> None:

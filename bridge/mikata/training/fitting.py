@@ -17,6 +17,7 @@ from torch import Tensor
 from mikata.architecture import Classifier
 from mikata.errors import Cancelled, RecipeError, TrainingError
 from mikata.language import say
+from mikata.networks import asked_between_layers
 from mikata.training.data import Part, Statistics, TrainingBatches, WholeBatches
 from mikata.training.recipe import Recipe, Stage
 from mikata.types import Progress
@@ -96,7 +97,8 @@ def fit(
             _leave_javas_signals(trainer)
             whole = WholeBatches(choosing, stage.batch, workers=stage.workers)
             try:
-                trainer.fit(loop, batches, whole)
+                with asked_between_layers(classifier, loop.watch.check):
+                    trainer.fit(loop, batches, whole)
             except (Stopped, KeyboardInterrupt, SystemExit) as error:  # the last: lightning for the second
                 if not loop.history:
                     raise Cancelled(

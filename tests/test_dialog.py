@@ -30,7 +30,11 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))
     found = json.loads(line.removeprefix("FOUND "))
-    assert found["menu"] == {"Learn": ["Train Network..."], "Predict": ["Predict Images..."], "Explain": ["Grad-CAM Heat Map..."]}
+    assert found["menu"] == {
+        "Learn": ["Train Network..."],
+        "Predict": ["Predict Images..."],
+        "Explain": ["Grad-CAM Heat Map..."],
+    }
     assert found["told"] == "Grad-CAM"
     assert found["kept"] == [str(package), "500"]
     assert found["overlay"] > 3

@@ -16,13 +16,13 @@ import torch
 
 import mikata
 from mikata import language
+from mikata.checkup import examine, machine, selftest, tell, torch_index
+from mikata.checkup import facts as asking
+from mikata.checkup.devices import Verdict, device_rows, judge
+from mikata.checkup.facts import Driver, Facts, Gpu, Torch
+from mikata.checkup.rows import Row, words
+from mikata.checkup.wheels import choose, covers
 from mikata.command import declaration
-from mikata.doctor import examine, machine, selftest, tell, torch_index
-from mikata.doctor import facts as asking
-from mikata.doctor.devices import Verdict, device_rows, judge
-from mikata.doctor.facts import Driver, Facts, Gpu, Torch
-from mikata.doctor.rows import Row, words
-from mikata.doctor.wheels import choose, covers
 from mikata.errors import Cancelled, ImageError, OutputError
 from mikata.imagej.java import JARS, JARS_VARIABLE, cache_folder
 from mikata.types import Progress
@@ -453,7 +453,7 @@ def test_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_report(hard_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["mikata.doctor"], "_told", {})
+    monkeypatch.setattr(sys.modules["mikata.checkup"], "_told", {})
     report = hard_path / "doctor.txt"
     tell({"Fiji": "2.17.0", "Appose (Java)": "0.11.0"})
     result = mikata.doctor(skip_self_test=True, report=report)
@@ -511,8 +511,8 @@ def test_a_self_test_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list(tmp_path.iterdir())
 
 
-def test_the_function_is_not_hidden_by_the_module_of_its_name() -> None:
-    code = "import mikata, mikata.doctor.facts; from mikata.doctor import tell; mikata.doctor.command; print('torch' in __import__('sys').modules)"
+def test_asking_for_the_module_loads_no_torch() -> None:
+    code = "import mikata, mikata.checkup.facts; mikata.doctor.command; print('torch' in __import__('sys').modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     assert declaration(mikata.doctor).cli_name == "doctor"

@@ -254,7 +254,7 @@ def torch_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index of PyTorch's builds, in a folder."""
     folder = tmp_path / "whl"
     # by the module's name: the package has a command of the same
-    doctor = importlib.import_module("mikata.doctor")
+    doctor = importlib.import_module("mikata.checkup")
     monkeypatch.setattr(doctor, "torch_index", lambda compute: (folder / compute).as_uri())
     return folder
 

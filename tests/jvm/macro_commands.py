@@ -84,7 +84,9 @@ found["again"] = again
 ij.close_all()
 
 # the table of two commands: no figure of one in the rows of the other
-ij.run_macro(f'{opened} run("Clear Results"); run("Predict Images...", "{model}"); run("Grad-CAM Heat Map...", "{model}");')
+ij.run_macro(
+    f'{opened} run("Clear Results"); run("Predict Images...", "{model}"); run("Grad-CAM Heat Map...", "{model}");'
+)
 table = from_results()
 found["mixed"] = {
     c: [None if v != v else v for v in column]

@@ -1,10 +1,6 @@
 """Help > Mikata Doctor...: on which device work will run, and what stands in its way."""
 
 from mikata.command import OutputPath, command
-
-# Loaded now and not when called: a package's first import puts it under its name into `mikata`, where the
-# function of the same name must be what users find.
-from mikata.doctor import examine
 from mikata.types import SILENT, Progress, Result
 
 
@@ -27,4 +23,6 @@ def doctor(
     overwrite : Overwrite existing files
         Replace the text file if it is already there.
     """
+    from mikata.checkup import examine
+
     return examine(self_test=not skip_self_test, report=report, overwrite=overwrite, progress=progress)

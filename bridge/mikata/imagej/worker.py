@@ -162,7 +162,7 @@ def _check(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dic
 
 
 def _run(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
-    from mikata.doctor import tell
+    from mikata.checkup import tell
     from mikata.imagej import calls, wire
 
     item = _command(request)

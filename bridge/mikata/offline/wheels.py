@@ -54,7 +54,7 @@ def index(compute: str, target: Target) -> str | None:
     # for Windows and macOS pip's index has the build without CUDA, for Linux the one with it
     if compute == REGISTRY or (compute == "cpu" and target.system != "linux"):
         return None
-    from mikata.doctor import torch_index
+    from mikata.checkup import torch_index
 
     return torch_index(compute)
 

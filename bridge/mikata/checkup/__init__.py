@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mikata.doctor.rows import Row
-from mikata.doctor.wheels import torch_index
+from mikata.checkup.rows import Row
+from mikata.checkup.wheels import torch_index
 from mikata.errors import OutputError
 from mikata.language import say
 from mikata.outputs import probe, write_text
@@ -53,9 +53,9 @@ def examine(
     if report:
         _refuse(report, overwrite)
     progress.step(say("Look at torch and the GPU"))
-    from mikata.doctor.devices import device_rows, judge
-    from mikata.doctor.facts import gather
-    from mikata.doctor.machine import machine_rows
+    from mikata.checkup.devices import device_rows, judge
+    from mikata.checkup.facts import gather
+    from mikata.checkup.machine import machine_rows
 
     facts = gather()
     verdict = judge(facts)
@@ -65,7 +65,7 @@ def examine(
     rows += [Row(name, value) for name, value in _told.items()]
     sentences = [verdict.message]
     if self_test:
-        from mikata.doctor.selftest import run
+        from mikata.checkup.selftest import run
 
         progress.step(say("Self-test"))
         tested = run(progress)

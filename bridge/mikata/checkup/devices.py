@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from mikata.doctor.facts import Facts, Gpu
-from mikata.doctor.rows import Row, State
-from mikata.doctor.wheels import PAGE, Version, choose, covers, cuda_of_driver, oldest_driver
+from mikata.checkup.facts import Facts, Gpu
+from mikata.checkup.rows import Row, State
+from mikata.checkup.wheels import PAGE, Version, choose, covers, cuda_of_driver, oldest_driver
 from mikata.language import say
 
 _DRIVER_PAGE = "https://www.nvidia.com/drivers"

@@ -13,8 +13,8 @@ from importlib.metadata import version
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
-from mikata.doctor.facts import installed
-from mikata.doctor.rows import Row, words
+from mikata.checkup.facts import installed
+from mikata.checkup.rows import Row, words
 from mikata.language import language, say
 
 _GB = 2**30

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mikata.doctor.rows import Row, words
+from mikata.checkup.rows import Row, words
 from mikata.errors import Cancelled, MikataError
 from mikata.language import say
 from mikata.outputs import write_text

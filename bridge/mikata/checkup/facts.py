@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mikata.doctor.rows import words
-from mikata.doctor.wheels import Version
+from mikata.checkup.rows import words
+from mikata.checkup.wheels import Version
 
 _SECONDS = 20  # for nvidia-smi, which takes seconds to wake a sleeping GPU and for ever with a broken driver
 _FIELDS = ("name", "driver_version", "memory.total", "compute_cap")

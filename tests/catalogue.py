@@ -79,7 +79,9 @@ def update(parts: list[Path]) -> list[str]:
         header_comment="# Mikata's sentences in Japanese.", last_translator="Mikata", language_team="Mikata",
     )  # fmt: skip
     for message, places in sorted(sentences().items()):
-        catalogue.add(message, known.get(message, ""), locations=[(place, 0) for place in sorted(set(places))])
+        catalogue.add(
+            message, known.get(message, ""), locations=[(place, 0) for place in sorted(set(places))]
+        )
     PO.parent.mkdir(parents=True, exist_ok=True)
     with PO.open("wb") as file:
         write_po(file, catalogue, width=0, include_lineno=False, sort_output=False, omit_header=False)

@@ -184,7 +184,7 @@ def test_names_that_no_door_could_use_are_refused(name: str, problem: str) -> No
     scope: dict[str, object] = {}
     exec(f"def f(*, {name}: int = 1): '''One.'''", scope)
     with pytest.raises(TypeError, match=problem):
-        command("F...", "Measure")(scope["f"])  # type: ignore[type-var]
+        command("Do It...", "Measure")(scope["f"])  # type: ignore[type-var]
 
 
 def test_a_flag_must_be_false_by_default() -> None:
@@ -199,7 +199,24 @@ def test_a_flag_must_be_false_by_default() -> None:
         return Result("")
 
     with pytest.raises(TypeError, match="must be False"):
-        command("F...", "Measure")(f)
+        command("Do It...", "Measure")(f)
+
+
+def test_a_title_of_one_word_is_refused() -> None:
+    def sharpen() -> Result:
+        """One."""
+        return Result("")
+
+    with pytest.raises(TypeError, match=r"'Sharpen\.\.\.' must be of more than one word"):
+        command("Sharpen...", "Measure")(sharpen)
+
+
+def test_the_command_line_has_the_functions_name() -> None:
+    def blur() -> Result:
+        """One."""
+        return Result("")
+
+    assert declaration(command("Make It Soft...", "Measure")(blur)).cli_name == "blur"
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30))

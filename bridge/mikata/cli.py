@@ -17,7 +17,7 @@ import cyclopts
 
 from mikata.command import Command, Kind, Parameter
 from mikata.errors import MacroError, MikataError
-from mikata.language import say
+from mikata.language import say, speaking
 from mikata.types import Progress, Result, Table
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ _METAVARS: dict[Kind, str | None] = {
 
 
 def _option(item: Command, parameter: Parameter) -> inspect.Parameter:
-    notes = [parameter.allowed] if parameter.allowed and not parameter.choices else []
+    with speaking("en"):  # as all the help of the command line
+        allowed = parameter.allowed
+    notes = [allowed] if allowed and not parameter.choices else []
     if parameter.choices:
         notes.append(", ".join(parameter.choices))
     if parameter.required:

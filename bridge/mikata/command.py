@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from mikata.errors import ParameterError
+from mikata.language import say, speaking
 from mikata.types import Progress, Result
 
 Kind = Literal["images", "input", "output", "flag", "integer", "number", "choice", "text"]
@@ -111,13 +112,13 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """The allowed values in words, empty where anything goes."""
+        """The allowed values in words of the user's language, empty where anything goes."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return say("one of {choices}", choices=", ".join(self.choices))
         if self.low is not None and self.high is not None:
             if math.isinf(self.high):
-                return f"at least {_number(self.low)}"
-            return f"from {_number(self.low)} to {_number(self.high)}"
+                return say("at least {low}", low=_number(self.low))
+            return say("from {low} to {high}", low=_number(self.low), high=_number(self.high))
         return ""
 
     def convert(self, value: Any, title: str) -> Any:
@@ -125,7 +126,11 @@ class Parameter:
         try:
             return self._convert(value)
         except ValueError as error:
-            raise ParameterError(f"{title}: {self.name} {error}") from None
+            raise ParameterError(
+                say("{title}: {name} {problem}", title=title, name=self.name, problem=error)
+            ) from None
+
+    # Errors below are the rest of a sentence that starts with the parameter's name.
 
     def _convert(self, value: Any) -> Any:
         if value is None and self.default is None:
@@ -142,8 +147,18 @@ class Parameter:
             case "choice":
                 if value not in self.choices:
                     near = difflib.get_close_matches(str(value), self.choices, 1)
-                    hint = f" (did you mean {near[0]}?)" if near else ""
-                    raise ValueError(f"is '{value}'{hint}; it must be {self.allowed}.")
+                    if near:
+                        raise ValueError(
+                            say(
+                                "is '{value}' (did you mean {near}?); it must be {allowed}.",
+                                value=value,
+                                near=near[0],
+                                allowed=self.allowed,
+                            )
+                        )
+                    raise ValueError(
+                        say("is '{value}'; it must be {allowed}.", value=value, allowed=self.allowed)
+                    )
                 return value
             case "text":
                 return str(value)
@@ -151,13 +166,15 @@ class Parameter:
 
     def _path(self, value: Any) -> Path | None:
         if not isinstance(value, str | Path):
-            raise ValueError(f"must be a path, not {type(value).__name__}.")
+            raise ValueError(say("must be a path, not {kind}.", kind=type(value).__name__))
         if isinstance(value, str):
             value = value.strip()
         if value == "":
             if self.default is None:
                 return None
-            raise ValueError(f"is empty; give {_a_path(self)}.")
+            if self.kind == "input":
+                raise ValueError(say("is empty; give an existing file or folder."))
+            raise ValueError(say("is empty; give a file or folder to write."))
         path = Path(value).expanduser()
         if self.kind == "input":
             _existing(path)
@@ -174,21 +191,24 @@ class Parameter:
         elif hasattr(value, "__float__") and not isinstance(value, bool):  # NumPy's scalars
             number = float(value)
         if number is None or not math.isfinite(number) or (whole and number != int(number)):
-            raise ValueError(f"is '{value}'; it must be a {'whole ' if whole else ''}number{self._bounds()}.")
+            raise ValueError(self._no_number(value))
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
-            raise ValueError(f"is {value}; it must be {self.allowed}.")
+            raise ValueError(say("is {value}; it must be {allowed}.", value=value, allowed=self.allowed))
         return int(number) if whole else number
 
-    def _bounds(self) -> str:
-        return f" {self.allowed}" if self.allowed else ""
+    def _no_number(self, value: Any) -> str:
+        whole, allowed = self.kind == "integer", self.allowed
+        if not allowed:
+            if whole:
+                return say("is '{value}'; it must be a whole number.", value=value)
+            return say("is '{value}'; it must be a number.", value=value)
+        if whole:
+            return say("is '{value}'; it must be a whole number {allowed}.", value=value, allowed=allowed)
+        return say("is '{value}'; it must be a number {allowed}.", value=value, allowed=allowed)
 
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else str(value)
-
-
-def _a_path(parameter: Parameter) -> str:
-    return "an existing file or folder" if parameter.kind == "input" else "a file or folder to write"
 
 
 def _existing(value: Any) -> Any:
@@ -197,12 +217,12 @@ def _existing(value: Any) -> Any:
     if isinstance(value, str):
         value = value.strip()
         if not value:  # which pathlib takes for the working directory
-            raise ValueError("is empty; give a file or a folder.")
+            raise ValueError(say("is empty; give a file or a folder."))
         if ";" in value and not Path(value).expanduser().exists():
             return [_existing(part) for part in value.split(";") if part.strip()]
     path = Path(value).expanduser()
     if not path.exists():
-        raise ValueError(f"is '{path}', which does not exist.")
+        raise ValueError(say("is '{path}', which does not exist.", path=path))
     return path
 
 
@@ -212,7 +232,7 @@ def _flag(value: Any) -> bool:
     text = str(value).strip().lower()
     if text in ("true", "false"):
         return text == "true"
-    raise ValueError(f"is '{value}'; it must be true or false.")
+    raise ValueError(say("is '{value}'; it must be true or false.", value=value))
 
 
 @dataclass(frozen=True)
@@ -247,10 +267,16 @@ class Command:
                 return parameter
         known = [p.name for p in self.parameters]
         near = difflib.get_close_matches(name, known, 1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ParameterError(
-            f"{self.plain_title}: unknown key '{name}'{hint}. Known keys: {', '.join(known)}."
-        )
+        facts = {"title": self.plain_title, "name": name, "known": ", ".join(known)}
+        if near:
+            raise ParameterError(
+                say(
+                    "{title}: unknown key '{name}' (did you mean '{near}'?). Known keys: {known}.",
+                    near=near[0],
+                    **facts,
+                )
+            )
+        raise ParameterError(say("{title}: unknown key '{name}'. Known keys: {known}.", **facts))
 
     def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter's value, checked and in its type; defaults where nothing was given.
@@ -267,7 +293,14 @@ class Command:
             if parameter.name in given:
                 result[parameter.name] = parameter.convert(given[parameter.name], self.plain_title)
             elif parameter.required:
-                raise ParameterError(f"{self.plain_title}: {parameter.name} is missing. {parameter.help}")
+                raise ParameterError(
+                    say(
+                        "{title}: {name} is missing. {help}",
+                        title=self.plain_title,
+                        name=parameter.name,
+                        help=say(parameter.help),
+                    )
+                )
             else:
                 result[parameter.name] = parameter.default
         return result
@@ -286,12 +319,20 @@ class Command:
                 if value is not None or not given:
                     raise
                 # a word by itself after a value: most often the rest of a path with spaces
-                raise ParameterError(f"{error} A value with spaces needs brackets: key=[a value].") from None
+                raise ParameterError(
+                    say("{problem} A value with spaces needs brackets: key=[a value].", problem=error)
+                ) from None
             if key in given:
-                raise ParameterError(f"{self.plain_title}: the key '{key}' is there twice.")
+                raise ParameterError(
+                    say("{title}: the key '{key}' is there twice.", title=self.plain_title, key=key)
+                )
             if value is None and parameter.kind != "flag":
                 raise ParameterError(
-                    f"{self.plain_title}: {key} has no value; write {key}=value, or {key}=[a value with spaces]."
+                    say(
+                        "{title}: {key} has no value; write {key}=value, or {key}=[a value with spaces].",
+                        title=self.plain_title,
+                        key=key,
+                    )
                 )
             given[key] = True if value is None else value
         return given
@@ -328,7 +369,9 @@ def parse_options(options: str) -> list[tuple[str, str | None]]:
             continue
         found = re.compile(r"[^\s=\[\]']+").match(options, i)
         if not found:
-            raise ParameterError(f"The macro options cannot be read from here: {options[i:].strip()}")
+            raise ParameterError(
+                say("The macro options cannot be read from here: {rest}", rest=options[i:].strip())
+            )
         key, i = found.group(), found.end()
         if i >= len(options) or options[i] != "=":
             result.append((key, None))
@@ -346,11 +389,11 @@ def _option_value(options: str, start: int, key: str) -> tuple[str, int]:
             depth += {"[": 1, "]": -1}.get(options[i], 0)
             if depth == 0:
                 return options[start + 1 : i], i + 1
-        raise ParameterError(f"The value of {key} opens a [ that is not closed.")
+        raise ParameterError(say("The value of {key} opens a [ that is not closed.", key=key))
     if opening == "'":
         end = options.find("'", start + 1)
         if end < 0:
-            raise ParameterError(f"The value of {key} opens a ' that is not closed.")
+            raise ParameterError(say("The value of {key} opens a ' that is not closed.", key=key))
         return options[start + 1 : end], end + 1
     end = start
     while end < len(options) and not options[end].isspace():
@@ -371,7 +414,9 @@ def quote_option(value: str) -> str:
         return f"[{value}]"
     if "'" not in value:
         return f"'{value}'"
-    raise ParameterError(f"A macro cannot hold this value (unbalanced brackets and a quote): {value}")
+    raise ParameterError(
+        say("A macro cannot hold this value (unbalanced brackets and a quote): {value}", value=value)
+    )
 
 
 def command(title: str, group: Group) -> Callable[[F], F]:
@@ -385,7 +430,13 @@ def command(title: str, group: Group) -> Callable[[F], F]:
             progress = kwargs.pop("progress", None) or Progress()
             names = [p.name for p in declared.parameters if p.positional]
             if len(args) > len(names):
-                raise ParameterError(f"{declared.plain_title} takes {len(names)} value(s) without a name.")
+                raise ParameterError(
+                    say(
+                        "{title} takes {count} value(s) without a name.",
+                        title=declared.plain_title,
+                        count=len(names),
+                    )
+                )
             given = dict(zip(names, args, strict=False)) | kwargs
             return function(**declared.values(given), progress=progress)
 
@@ -470,7 +521,12 @@ def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, tuple[s
 
 
 def documentation(commands: tuple[Command, ...]) -> str:
-    """A Markdown table of all commands and their parameters."""
+    """A Markdown table of all commands and their parameters, in English."""
+    with speaking("en"):
+        return _documentation(commands)
+
+
+def _documentation(commands: tuple[Command, ...]) -> str:
     lines = []
     for item in commands:
         lines += [

@@ -15,6 +15,10 @@ from typing import Any
 from mikata.imagej.derived import Source, define
 from mikata.imagej.interpreter import one_line
 from mikata.imagej.java import jclass
+from mikata.language import say
+
+_MACRO_ERROR = "Macro Error"
+"""Title of the dialog in which ImageJ's own interpreter reports; its words cannot be had."""
 
 # In Java, not in Python: it works on AWT's thread, which must never wait for Python's lock. And by
 # looking again and again: a dialog that is closed in the moment it opens is gone, but the thread that
@@ -35,7 +39,7 @@ _WATCH = Source(
         # ImageJ keeps the words of an error, and only of an error, until somebody asks for them; the
         # dialog of the interpreter is the exception (it is shown for macros that plugins start)
         "String words(java.awt.Dialog dialog) {"
-        ' if ("Macro Error".equals(dialog.getTitle())) return "a macro that was called stopped";'
+        f' if ("{_MACRO_ERROR}".equals(dialog.getTitle())) return dialog.getTitle();'
         " return dialog instanceof ij.gui.MessageDialog || dialog instanceof ij.gui.HTMLDialog"
         "  ? ij.IJ.getErrorMessage() : null; }",
         "public void actionPerformed(java.awt.event.ActionEvent tick) {"
@@ -78,7 +82,11 @@ def watched(*, headless: bool) -> Iterator[list[str]]:
         if not headless:
             timer.stop()
             found += [_first_line(window) for window in _exception_windows() if window not in earlier]
-        found += [one_line(str(words)) for words in watch.problems]
+        found += [_in_words(str(noted)) for noted in watch.problems]
+
+
+def _in_words(noted: str) -> str:
+    return say("a macro that was called stopped") if noted == _MACRO_ERROR else one_line(noted)
 
 
 def _exception_windows() -> list[Any]:
@@ -92,4 +100,4 @@ def _first_line(window: Any) -> str:
     for line in str(window.getTextPanel().getText()).splitlines():
         if "Exception" in line or "Error" in line:
             return one_line(line)
-    return "an exception in a plugin"
+    return say("an exception in a plugin")

@@ -7,6 +7,7 @@ from typing import Any
 
 from mikata.errors import ImageJError
 from mikata.imagej import java
+from mikata.language import say
 
 
 def start(folder: Path, *, headless: bool) -> Any:
@@ -33,7 +34,9 @@ def start(folder: Path, *, headless: bool) -> Any:
         with java.utf8_locale():
             gateway = imagej.init(str(folder), mode="headless" if headless else "interactive")
     except Exception as error:
-        raise ImageJError(f"The Fiji in {folder} could not be started: {error}") from error
+        raise ImageJError(
+            say("The Fiji in {folder} could not be started: {reason}", folder=folder, reason=error)
+        ) from error
     if not headless:
         gateway.ui().showUI()
     return gateway
@@ -41,9 +44,23 @@ def start(folder: Path, *, headless: bool) -> Any:
 
 def _check(folder: Path) -> None:
     if not folder.is_dir():
-        raise ImageJError(f"There is no folder {folder}. Give the folder that holds Fiji's jars and plugins.")
+        raise ImageJError(
+            say(
+                "There is no folder {folder}. Give the folder that holds Fiji's jars and plugins.",
+                folder=folder,
+            )
+        )
     inner = folder / "Fiji.app"
     jars = folder / "jars"
     if not (any(jars.glob("ij-1*.jar")) and any(jars.glob("imagej-legacy-*.jar"))):
-        hint = f" Do you mean {inner}?" if (inner / "jars").is_dir() else ""
-        raise ImageJError(f"{folder} is no Fiji: it has no ij and imagej-legacy among its jars.{hint}")
+        if (inner / "jars").is_dir():
+            raise ImageJError(
+                say(
+                    "{folder} is no Fiji: it has no ij and imagej-legacy among its jars. Do you mean {inner}?",
+                    folder=folder,
+                    inner=inner,
+                )
+            )
+        raise ImageJError(
+            say("{folder} is no Fiji: it has no ij and imagej-legacy among its jars.", folder=folder)
+        )

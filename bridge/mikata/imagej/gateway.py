@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mikata.errors import ImageError, ImageJError, MacroError
 from mikata.imagej import java
+from mikata.language import say
 
 if TYPE_CHECKING:
     from mikata.types import Image, Table
@@ -78,13 +79,24 @@ class ImageJ:
         if isinstance(error, KeyboardInterrupt):
             raise error
         if error is not None:
-            said = f" (ImageJ had said before: {' | '.join(problems)})" if problems else ""
-            raise MacroError((str(error) or type(error).__name__) + said) from error
+            words = str(error) or type(error).__name__
+            if not problems:
+                raise MacroError(words) from error
+            earlier = " | ".join(problems)
+            raise MacroError(
+                say("{problem} (ImageJ had said before: {earlier})", problem=words, earlier=earlier)
+            ) from error
         if problems:
-            text = "The macro stopped: " + " | ".join(problems)
-            if "HeadlessException" in text:
-                text += ". This needs ImageJ's windows: mikata macro --gui, or start(headless=False)."
-            raise MacroError(text)
+            said = " | ".join(problems)
+            if "HeadlessException" in said:
+                raise MacroError(
+                    say(
+                        "The macro stopped: {problems}. This needs ImageJ's windows: mikata macro --gui, or "
+                        "start(headless=False).",
+                        problems=said,
+                    )
+                )
+            raise MacroError(say("The macro stopped: {problems}", problems=said))
         return returned
 
     def _python_error(self) -> BaseException | None:
@@ -103,7 +115,9 @@ class ImageJ:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise MacroError(f"The macro {path} cannot be read: {error.strerror}.") from error
+            raise MacroError(
+                say("The macro {path} cannot be read: {reason}.", path=path, reason=error.strerror)
+            ) from error
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -111,7 +125,7 @@ class ImageJ:
                 text = data.decode("cp932")
             except UnicodeDecodeError as error:
                 raise MacroError(
-                    f"The macro {path} is not text in UTF-8 or CP932. Save it as UTF-8."
+                    say("The macro {path} is not text in UTF-8 or CP932. Save it as UTF-8.", path=path)
                 ) from error
         try:
             return self.run_macro(text, arg)
@@ -130,20 +144,24 @@ class ImageJ:
 
         path = Path(path)
         if not path.exists():
-            raise ImageError(f"There is no file {path}.")
+            raise ImageError(say("There is no file {path}.", path=path))
         ij = java.jclass("ij.IJ")
         ij.getErrorMessage()
         ij.redirectErrorMessages(True)  # to its log: no dialog
         try:
             found = ij.openImage(str(path))
         except jpype.JException as error:
-            raise ImageError(f"ImageJ cannot open {path}: {error}.") from error
+            raise ImageError(say("ImageJ cannot open {path}: {reason}.", path=path, reason=error)) from error
         finally:
             ij.redirectErrorMessages(False)
         if found is None:
             words = ij.getErrorMessage()
-            said = " ".join(str(words).split()) if words is not None else "it does not know this kind of file"
-            raise ImageError(f"ImageJ cannot open {path}: {said}.")
+            if words is None:
+                raise ImageError(
+                    say("ImageJ cannot open {path}: it does not know this kind of file.", path=path)
+                )
+            said = " ".join(str(words).split())
+            raise ImageError(say("ImageJ cannot open {path}: {reason}.", path=path, reason=said))
         return found
 
     def to_java(self, image: Image) -> Any:
@@ -226,19 +244,27 @@ def start(headless: bool = True, fiji: Path | str | None = None) -> ImageJ:
 
     if _running is not None:
         if _running.headless and not headless:
-            raise ImageJError("ImageJ runs without a window in this process, and Java cannot start twice.")
+            raise ImageJError(
+                say("ImageJ runs without a window in this process, and Java cannot start twice.")
+            )
         if fiji is not None and _running.gateway is None:
             raise ImageJError(
-                f"Mikata's own ImageJ runs in this process already, so the Fiji in {fiji} cannot be started: "
-                "Java cannot start twice. Name the Fiji at the first start."
+                say(
+                    "Mikata's own ImageJ runs in this process already, so the Fiji in {fiji} cannot be started: "
+                    "Java cannot start twice. Name the Fiji at the first start.",
+                    fiji=fiji,
+                )
             )
         return _running
     chosen = fiji if fiji is not None else os.environ.get(FIJI_VARIABLE) or None
     if jpype.isJVMStarted():
         if fiji is not None:
             raise ImageJError(
-                f"Java runs in this process already, so the Fiji in {fiji} cannot be started: Java cannot start "
-                "twice. Call mikata.imagej.start() first, or mikata.imagej.attach() with your gateway."
+                say(
+                    "Java runs in this process already, so the Fiji in {fiji} cannot be started: Java cannot start "
+                    "twice. Call mikata.imagej.start() first, or mikata.imagej.attach() with your gateway.",
+                    fiji=fiji,
+                )
             )
         imagej = _join(headless=headless)
     elif chosen is not None:
@@ -269,7 +295,7 @@ def attach(gateway: Any) -> ImageJ:
     import jpype
 
     if not jpype.isJVMStarted() or gateway is None:
-        raise ImageJError("attach needs a gateway that imagej.init() has returned.")
+        raise ImageJError(say("attach needs a gateway that imagej.init() has returned."))
     if _running is not None:
         if _running.gateway is None:
             _running.gateway = gateway
@@ -286,12 +312,14 @@ def _join(*, headless: bool) -> ImageJ:
         java.jclass("javassist.ClassPool")
     except ImageJError as error:
         raise ImageJError(
-            "Java runs in this process already, without ImageJ. Call mikata.imagej.start() before "
-            "anything else starts Java, or start Java with ImageJ's four jars on its class path."
+            say(
+                "Java runs in this process already, without ImageJ. Call mikata.imagej.start() before "
+                "anything else starts Java, or start Java with ImageJ's four jars on its class path."
+            )
         ) from error
     if bool(java.jclass("java.awt.GraphicsEnvironment").isHeadless()):
         if not headless:
-            raise ImageJError("Java runs without windows in this process, and cannot start twice.")
+            raise ImageJError(say("Java runs without windows in this process, and cannot start twice."))
         return ImageJ(headless=True)
     if java.jclass("ij.IJ").getInstance() is None:
         _open_window()

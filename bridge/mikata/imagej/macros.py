@@ -222,12 +222,11 @@ def closed_meanwhile(title: str) -> str:
 
 
 def _to_manager(imagej: ImageJ, result: Result) -> None:
-    managers = jclass("ij.plugin.frame.RoiManager")
-    manager = managers.getInstance2()
-    if manager is None:
-        # without windows a manager is what macros see in batch mode
-        interpreters = jclass("ij.macro.Interpreter")
-        manager = interpreters.getBatchModeRoiManager() if imagej.headless else managers.getRoiManager()
+    if imagej.headless:
+        text = say("The ROI Manager needs ImageJ's windows; the contours are in the overlay.")
+        jclass("ij.IJ").log(text)
+        return
+    manager = jclass("ij.plugin.frame.RoiManager").getRoiManager()
     for region in result.manager:
         manager.addRoi(to_roi(region))
 

@@ -30,7 +30,9 @@ class Fiji:
 
     root: Path
 
-    def start(self, *arguments: str | Path, headless: bool = True) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str | Path, headless: bool = True, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """Start it; what it prints comes through its pipe."""
         temporary = self.root.parent / "tmp"
         temporary.mkdir(exist_ok=True)
@@ -55,7 +57,7 @@ class Fiji:
             command = [str(shutil.which("xvfb-run")), "-a", "-s", "-screen 0 1280x900x24", *command]
         return subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

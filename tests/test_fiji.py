@@ -179,7 +179,7 @@ def test_a_day_in_one_fiji(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     assert int(seen["deaf ends in seconds"]) < 60
     assert seen["deaf is gone"] == "true"
     assert seen["rows of two at once"] == "2"
-    assert "was closed" in seen["log after closing"]
+    assert "was closed while the command worked" in output
     for when in ("after kill", "after cancel", "after deaf", "at the end"):
         assert seen[f"shared memory {when}"] == "[]", when
     assert fijis.left_in_shared_memory() == []
@@ -236,7 +236,7 @@ def test_with_windows(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     finally:
         inside.unlink()
     seen = found(output)
-    assert seen.get("end"), output
+    assert {"end", "doctor"} <= seen.keys(), output
     assert seen["menu"] == "[Grad-CAM Heat Map..., Mikata Doctor..., Predict Images..., Train Network...]", (
         output
     )

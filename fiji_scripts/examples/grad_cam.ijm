@@ -1,9 +1,10 @@
 // Where did the network see its reasons? Opens an image, asks a model for the Grad-CAM of every
 // class, and saves what came back: the image with its overlay, and the heat as 32-bit values.
 //
-// Run it from the command line:
+// Run it in Fiji or in `mikata imagej`: File > Open..., then Run; it asks for what it needs.
+// Run it without windows:
 //   mikata macro grad_cam.ijm --arg "IMAGE;MODEL;FOLDER"
-// or open it in ImageJ started by `mikata imagej`, and press Run.
+//   Fiji --headless -macro grad_cam.ijm "IMAGE;MODEL;FOLDER"
 //
 // Research use, not for diagnosis.
 
@@ -24,8 +25,9 @@ name = File.getNameWithoutExtension(image);
 
 first = nResults;  // the table may hold rows of earlier runs
 
-// The overlay comes onto the image, the heat as an image of its own, the figures into Results.
-run("Grad-CAM Heat Map...", "model=[" + model + "] target=all opacity_percent=70");
+// The overlay comes onto the image, the heat as an image of its own, the figures into Results. &model stands
+// for the value of the variable, so that names may hold spaces and brackets.
+run("Grad-CAM Heat Map...", "model=&model target=all opacity_percent=70");
 
 selectImage(name + " heat");
 saveAs("Tiff", folder + name + " heat.tif");

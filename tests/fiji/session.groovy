@@ -72,7 +72,6 @@ imp.show()
 def closer = Thread.start { wait(20) { IJ.getProperty("mikata").worker.queue.isLocked() }; imp.close() }
 macro("run('Grad-CAM Heat Map...', 'model=[${model}]');")
 closer.join()
-say("log after closing", IJ.getLog()?.readLines()?.findAll { it.contains("was closed") })
 say("shared memory at the end", shared())
 say("process", python())
 say("seconds", Math.round((System.currentTimeMillis() - started) / 1000))

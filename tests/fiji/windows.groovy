@@ -7,6 +7,7 @@ import ij.plugin.frame.Recorder
 import ij.text.TextWindow
 import java.awt.Button
 import java.awt.Dialog
+import java.awt.EventQueue
 import java.awt.Window
 import java.awt.event.ActionEvent
 
@@ -25,7 +26,8 @@ button = { parent, label ->
 }
 def press = { dialog, label ->
     def found = button(dialog, label)
-    found.actionListeners.each { it.actionPerformed(new ActionEvent(found, ActionEvent.ACTION_PERFORMED, label)) }
+    def event = new ActionEvent(found, ActionEvent.ACTION_PERFORMED, label)
+    EventQueue.invokeLater { found.actionListeners.each { it.actionPerformed(event) } }
 }
 def typed = { dialog, number, text -> dialog.stringFields[number].text = text }
 
@@ -41,11 +43,10 @@ Thread.startDaemon {
         wait(60) { window(title) }
         def dialog = window(title)
         picture("dialog")
-        say("labels", dialog.labels*.text ?: "")
         typed(dialog, 1, model)
         typed(dialog, 6, "-1")
         press(dialog, "OK")
-        wait(60) { window("Grad-CAM Heat Map") }
+        say("wrong", wait(60) { window("Grad-CAM Heat Map") } != null)
         picture("wrong")
         press(window("Grad-CAM Heat Map"), "OK")
         wait(20) { window(title) }
@@ -67,13 +68,13 @@ Thread.startDaemon {
         press(window(title), "Cancel")
         wait(20) { !window(title) }
         // a macro that leaves keys out gets the defaults, and no dialog
-        Thread.start("Macro\$") { IJ.runMacro("run('Predict Images...', 'model=[${model}]'); print('macro went on');") }
+        Thread.start("Macro\$") { IJ.runMacro("selectImage('brick.tif'); run('Predict Images...', 'model=[${model}]'); print('macro went on');") }
         say("macro without dialog", wait(60) { IJ.getLog()?.contains("macro went on") })
         Thread.start("Macro\$") { IJ.runMacro("run('Predict Images...', 'model=[${model}x]'); print('never');") }
         wait(60) { window("Macro Error") }
         picture("macro error")
         say("macro error", window("Macro Error") != null)
-        say("macro stopped", !IJ.getLog().contains("never"))
+        say("macro stopped", !IJ.getLog()?.contains("never"))
         IJ.doCommand("Mikata Doctor...")
         wait(20) { window("Mikata: Mikata Doctor") }
         window("Mikata: Mikata Doctor").checkboxes[0].state = true

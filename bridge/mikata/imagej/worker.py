@@ -63,10 +63,13 @@ class _Pipe(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take text; a line goes out when it is whole."""
-        *lines, rest = (getattr(self._begun, "text", "") + text).split("\n")
-        self._begun.text = rest
+        begun = getattr(self._begun, "text", "")
+        if begun and _is_answer(text):  # somebody has printed words without an end
+            sys.stderr.write(begun + "\n")
+            begun = ""
+        *lines, self._begun.text = (begun + text).split("\n")
         for line in lines:
-            if line.startswith("{") and '"responseType"' in line:
+            if _is_answer(line):
                 with self._lock:
                     self._pipe.write(line + "\n")
                     self._pipe.flush()
@@ -80,6 +83,10 @@ class _Pipe(io.TextIOBase):
     def fileno(self) -> int:
         """Where C prints."""
         return 1
+
+
+def _is_answer(text: str) -> bool:
+    return text.startswith("{") and '"responseType"' in text
 
 
 def _end() -> None:

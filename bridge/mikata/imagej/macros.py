@@ -183,20 +183,25 @@ def _run(imagej: ImageJ, item: Command, given: dict[str, Any], *, asked: bool = 
         values[name] = imagej.from_java(window, keep_metadata=bool(values.get("keep_metadata")))
         if calls.forgets(values):  # what ImageJ saves of this window from now on names no patient
             forget_patient(window)
-    progress = _Status()
+    progress, listed = _Status(), _is_listed(window)
     try:
         result = item.function(**values, progress=progress)
     finally:
         progress.end()
-    _show(imagej, window, result)
+    _show(imagej, window, result, closed=listed and not _is_listed(window))
     if asked and result.page is not None and not imagej.headless:
         jclass("ij.plugin.BrowserLauncher").openURL(result.page.resolve().as_uri())
 
 
-def _show(imagej: ImageJ, window: Any, result: Result) -> None:
+def _is_listed(window: Any) -> bool:
+    """Whether ImageJ has an image among those that are open."""
+    return window is not None and jclass("ij.WindowManager").getImage(window.getID()) is not None
+
+
+def _show(imagej: ImageJ, window: Any, result: Result, *, closed: bool) -> None:
     IJ = jclass("ij.IJ")
     if result.overlay is not None and window is not None:
-        if window.getProcessor() is None:  # closed meanwhile
+        if closed:
             IJ.log(closed_meanwhile(str(window.getTitle())))
         else:
             window.setOverlay(to_overlay(result.overlay))

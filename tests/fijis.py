@@ -89,5 +89,10 @@ class Fiji:
 
 
 def left_in_shared_memory() -> list[str]:
-    """What Mikata has left in shared memory."""
-    return sorted(path.name for path in Path("/dev/shm").glob("mikata_*"))
+    """What Mikata has left in shared memory: blocks of processes that are gone, or of this one."""
+    found = sorted(path.name for path in Path("/dev/shm").glob("mikata_*"))
+    return [name for name in found if not _runs(int(name.split("_")[1]))]
+
+
+def _runs(process: int) -> bool:
+    return process != os.getpid() and Path(f"/proc/{process}").exists()

@@ -19,4 +19,4 @@ Interpreter.batchMode = true
         println "CALLS ${n} fiji ${resident(ProcessHandle.current().pid())} heap ${(runtime.totalMemory() - runtime.freeMemory()).intdiv(1 << 20)} python ${resident(IJ.getProperty("mikata").worker.service.process.pid())}"
     }
 }
-println "SHARED ${new File("/dev/shm").list().findAll { it.startsWith("mikata_") }}"
+println "SHARED ${new File("/dev/shm").list().findAll { it.startsWith("mikata_${ProcessHandle.current().pid()}_") || it.startsWith("mikata_${IJ.getProperty("mikata").worker.service.process.pid()}_") }}"

@@ -10,7 +10,9 @@ def failed = []
 def started = System.currentTimeMillis()
 def say = { what, value -> println "FOUND ${what}: ${value}"; System.out.flush() }
 def macro = { text -> IJ.runMacro(text) }
-def shared = { new File("/dev/shm").list().findAll { it.startsWith("mikata_") }.sort() }
+// of this Fiji, its Python processes and those that are gone: other programs may be at work beside it
+def theirs = { name -> def owner = name.split("_")[1] as long; owner != ProcessHandle.current().pid() && ProcessHandle.of(owner).map { it.alive && !it.parent().map { it.pid() == ProcessHandle.current().pid() }.orElse(false) }.orElse(false) }
+def shared = { new File("/dev/shm").list().findAll { it.startsWith("mikata_") && !theirs(it) }.sort() }
 def predict = {
     ResultsTable.getResultsTable().reset()
     macro("run('Predict Images...', 'model=[${model}] images=[${image}]');")

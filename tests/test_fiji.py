@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from labelled import write_folders
 from mikata import images, regions
 from mikata.imagej import installing, scripts
 from packages import write_package
+from test_imagej_programs import run as run_program
 
 
 @pytest.fixture(scope="module")
@@ -119,42 +121,41 @@ def test_the_same_as_in_process(shared: Path, fiji: fijis.Fiji, hard: Path) -> N
     assert fijis.left_in_shared_memory() == []
 
 
-@pytest.mark.parametrize(
-    ("argument", "words"),
-    [
-        ("none;;model=[MODEL]", "Predict Images: there is no image open"),
-        ("image;IMAGE;model=[MODEL] epochs=3", "unknown key 'epochs'"),
-        ("image;IMAGE;model=[MODEL] batch=abc", "batch is 'abc'; it must be a whole number from 1 to 4096"),
-        ("image;IMAGE", "Predict Images: model is missing"),
-        ("image;IMAGE;model=[MODEL] images=[/no/where]", "does not exist"),
-    ],
-)
-def test_a_macro_stops_with_the_reason(
-    fiji: fijis.Fiji, model: Path, hard: Path, argument: str, words: str
-) -> None:
+def test_a_macro_stops_with_the_reason(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     image = hard / "写真.tif"
     tifffile.imwrite(image, np.zeros((40, 40), np.uint8) + np.arange(40, dtype=np.uint8))
-    argument = argument.replace("MODEL", str(model)).replace("IMAGE", str(image))
-    output = fiji.macro(fijis.PROGRAMS / "errors.ijm", argument)
-    assert words in " ".join(output.split()), output
-    assert "begins" in output
-    assert "goes on" not in output
+    predict = f"open('{image}'); run('Predict Images...', 'model=[{model}] OPTIONS');"
+    cases = {
+        f"run('Predict Images...', 'model=[{model}]');": "Predict Images: there is no image open",
+        predict.replace("OPTIONS", "epochs=3"): "unknown key 'epochs'",
+        predict.replace("OPTIONS", "batch=abc"): "batch is 'abc'; it must be a whole number from 1 to 4096",
+        f"open('{image}'); run('Predict Images...');": "Predict Images: model is missing",
+        predict.replace("OPTIONS", "images=[/no/where]"): "does not exist",
+        predict.replace("OPTIONS", "batch=&size"): "no variable 'size'",
+    }
+    output = fiji.script("errors", *cases)
+    parts = output.split("MACRO ")[1:]
+    assert len(parts) == len(cases), output
+    for part, words in zip(parts, cases.values(), strict=True):
+        said = " ".join(part.split())
+        assert words in said
+        assert "Macro Error: " in said
+        assert "in line 1" in said
+    assert "goes on" not in output.replace(" print('goes on')", "")
 
 
-def test_fiji_and_python_apart(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
+def test_fiji_and_python_apart(fiji: fijis.Fiji, model: Path) -> None:
     """A menu of another version, and a Python that is gone: said in Fiji; then all is well again."""
     menu = fiji.root / "scripts" / "Plugins" / "Mikata" / scripts.MENU
     before = menu.read_text()
-    argument = f"none;;model=[{model}] images=[{model / 'cover.png'}]"
+    macro = f"run('Predict Images...', 'model=[{model}] images=[{model / 'cover.png'}]');"
     try:
         menu.write_text(before.replace(scripts.fingerprint(), "0.0.1-other"))
-        output = fiji.macro(fijis.PROGRAMS / "errors.ijm", argument)
-        assert "out of step" in output
+        assert "out of step" in fiji.script("errors", macro)
         menu.write_text(before.replace(sys.executable, sys.executable + "-gone"))
-        output = fiji.macro(fijis.PROGRAMS / "errors.ijm", argument)
+        output = " ".join(fiji.script("errors", macro).split())
         assert "not at" in output
         assert "mikata fiji install --fiji" in output
-        assert "goes on" not in output
     finally:
         menu.write_text(before)
 
@@ -191,6 +192,13 @@ def _runs(process: int) -> bool:
     return Path(f"/proc/{process}").exists()
 
 
+def test_started_from_python(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
+    """Under pyimagej the same scripts are answered in process, without a second Python."""
+    image = hard / "three.tif"
+    tifffile.imwrite(image, np.tile(np.arange(72, dtype=np.uint8), (64, 1)))
+    run_program("fiji_menu", fiji.root, model, image, status=5)
+
+
 def test_on_the_command_line(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     """`--headless --run` gives a script's parameters by name."""
     image = hard / "one.tif"
@@ -219,6 +227,7 @@ def test_memory_stays(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     assert "SHARED []" in output
 
 
+@pytest.mark.slow
 def test_with_windows(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     image = hard / "brick.tif"
     tifffile.imwrite(image, np.tile(np.arange(200, dtype=np.uint8), (200, 1)))
@@ -228,8 +237,6 @@ def test_with_windows(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     inside = fiji.root / "scripts" / "Plugins" / "Windows_Test.groovy"
     shutil.copyfile(fijis.PROGRAMS / "windows.groovy", inside)
     macro.write_text('run("Windows Test");')
-    import os
-
     os.environ["ARGUMENTS"] = "\n".join([str(model), str(image), str(pictures)])
     try:
         output = fiji.run("-macro", macro, headless=False, timeout=400)

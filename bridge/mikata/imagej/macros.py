@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jpype
 
+from mikata.checkup import tell
 from mikata.command import Command
 from mikata.commands import COMMANDS
 from mikata.errors import Cancelled, MikataError, ParameterError
@@ -36,9 +37,15 @@ def install(imagej: ImageJ) -> None:
     _kept.append(listener)
     jclass("ij.Executer").addCommandListener(listener)
     _stand_for_scripts(imagej)
+    tell({"ImageJ running": str(jclass("ij.IJ").getFullVersion()), "Java running": _java_version()})
     in_menu = jclass("ij.Menus").getCommands()
     if jclass("ij.IJ").getInstance() is not None and not all(t in in_menu for t in _BY_TITLE):
         _add_menu(imagej)  # a Fiji with the menu scripts has it
+
+
+def _java_version() -> str:
+    system = jclass("java.lang.System")
+    return f"{system.getProperty('java.version')} ({system.getProperty('java.vendor')})"
 
 
 def _stand_for_scripts(imagej: ImageJ) -> None:
@@ -56,7 +63,7 @@ def _stand_for_scripts(imagej: ImageJ) -> None:
             _run(imagej, item, given)
         except Exception as error:
             imagej.python_error = error
-            raise jclass("java.lang.RuntimeException")(f"{item.plain_title}: {calls.words(error)}") from error
+            raise jclass("java.lang.RuntimeException")(calls.words(error)) from error
 
     proxy = jpype.JProxy("java.util.function.BiFunction", dict={"apply": apply})
     _kept.append(proxy)

@@ -357,7 +357,7 @@ def _driver_row(facts: Facts) -> Row:
     driver = facts.driver
     check = say("NVIDIA driver")
     if not driver.found:
-        return Row(check, say("not found"), "problem" if facts.nvidia_card else "ok")
+        return Row(check, say("not found"), "problem" if facts.nvidia_card else "note")
     if driver.error:
         return Row(check, driver.error, "problem")
     cuda = _driver_cuda(facts)

@@ -39,7 +39,7 @@ def ask(item: Command, typed: dict[str, str | bool] | None) -> dict[str, str | b
 def _add(dialog: Any, parameter: Parameter, start: str, keep: list[Any]) -> None:
     match parameter.kind:
         case "flag":
-            dialog.addCheckbox(say(parameter.label), start == "True")
+            dialog.addCheckbox(say(parameter.label), start.lower() == "true")
         case "choice":
             dialog.addChoice(
                 say(parameter.label), jpype.JArray(jpype.JString)(list(parameter.choices)), start

@@ -121,7 +121,8 @@ def image(facts: Mapping[str, Any], planes: NDArray[Any], *, keep_metadata: bool
         title=facts["title"],
         pixel_size=pixel_size,
         unit=unit,
-        frame_interval_s=calibration["frame_interval"] * _SECONDS.get(calibration["time_unit"].lower(), 1.0),
+        frame_interval_s=(calibration["frame_interval"] if _is_finite(calibration["frame_interval"]) else 0.0)
+        * _SECONDS.get(calibration["time_unit"].lower(), 1.0),
         calibration=values,
         value_unit="grey" if value_unit == _DEFAULT_VALUE_UNIT or values else value_unit,
         luts=luts,
@@ -158,6 +159,10 @@ def _value_calibration(said: Mapping[str, Any], title: str) -> ValueCalibration 
                 title=title,
             )
         )
+    if not _is_finite(*said["coefficients"] or ()):
+        raise ImageError(
+            say("{title}: its value calibration has a coefficient that is no number.", title=title)
+        )
     unit = said["value_unit"]
     return ValueCalibration(
         tuple(float(c) for c in said["coefficients"] or ()),
@@ -169,7 +174,8 @@ def _value_calibration(said: Mapping[str, Any], title: str) -> ValueCalibration 
 def _scale(said: Mapping[str, Any]) -> tuple[str, tuple[float, float, float]]:
     """Unit of x, and width, height and depth of a pixel in it."""
     unit = unit_name(said["x_unit"])
-    width, height, depth = (float(n) for n in (said["width"], said["height"], said["depth"]))
+    sizes = (said["width"], said["height"], said["depth"])
+    width, height, depth = (float(n) if _is_finite(n) else 1.0 for n in sizes)
     if unit != "pixel":
         height = converted(height, unit_name(said["y_unit"]), unit)
         depth = converted(depth, unit_name(said["z_unit"]), unit)
@@ -181,17 +187,24 @@ def _display(
 ) -> tuple[tuple[NDArray[np.uint8], ...], tuple[tuple[float, float], ...], str]:
     """LUTs, ranges and mode; in an image of channels one of each channel, also where ImageJ has one for all."""
     luts = tuple(np.frombuffer(data(lut), np.uint8).reshape(3, 256) for lut in facts["luts"])
-    ranges = tuple((float(low), float(high)) for low, high in facts["ranges"])
+    # NaN, where all pixels are; None, where they came as JSON
+    ranges = tuple((float(low), float(high)) for low, high in facts["ranges"] if _is_finite(low, high))
     mode = ""
     if channels > 1 and facts["composite"]:
         mode = {number: name for name, number in MODES.items()}.get(facts["mode"], "")
     else:
         luts, ranges = luts[:1] * channels, ranges[:1] * channels
+    if len(ranges) < channels:
+        ranges = ()
     if all(np.array_equal(lut, GREY) for lut in luts):
         luts = ()
     if array.dtype == np.uint8 and all(r == (0.0, 255.0) for r in ranges):
         ranges = ()
     return luts, ranges, mode
+
+
+def _is_finite(*numbers: float | None) -> bool:
+    return all(number is not None and math.isfinite(number) for number in numbers)
 
 
 def _white_is_zero_bits(facts: Mapping[str, Any]) -> int:

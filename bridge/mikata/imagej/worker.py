@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import os
+import shutil
+import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mikata.errors import Cancelled, ImageJError, MikataError, ParameterError
+from mikata.errors import Cancelled, ImageError, ImageJError, MikataError, ParameterError
 from mikata.language import LANGUAGE_VARIABLE, say
 from mikata.types import Image, Progress
 
@@ -41,9 +45,22 @@ def main() -> None:
     import numpy  # noqa: F401
     from appose import python_worker
 
+    # Ctrl-C in Fiji's terminal comes here too, and would leave a training alone behind
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.excepthook = _thread_died
     sys.stdout = _Pipe(_own_output())
-    python_worker.main()
-    _end()
+    try:
+        python_worker.main()
+    finally:
+        _end()
+
+
+def _thread_died(what: threading.ExceptHookArgs) -> None:
+    """End where Appose's own thread has died: nobody would hear Fiji any more, and Fiji would wait for ever."""
+    threading.__excepthook__(what)
+    if what.thread is not None and what.thread.name == "Appose-Receiver":
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _own_output() -> io.TextIOWrapper:
@@ -118,7 +135,8 @@ def answer(task: Task, request: Mapping[str, Any], pixels: Shared | None = None)
     -------
     dict
         ``answer``: what was asked for; or ``error`` (a sentence), ``kind`` (``parameter``, ``user``, ``cancelled``,
-        ``fault``), ``trace``, and ``broken`` where this process must be replaced.
+        ``fault``), ``trace``, and ``broken`` where this process must be replaced. Beside either ``forgotten``: Info
+        and labels with which the window names no patient.
     """
     global _busy
     if request["do"] == "read":  # comes beside other requests, and must not disturb them
@@ -127,13 +145,16 @@ def answer(task: Task, request: Mapping[str, Any], pixels: Shared | None = None)
     _give_back(list(_lent))
     os.environ[LANGUAGE_VARIABLE] = request.get("language") or "en"
     _busy = task
+    noted: dict[str, Any] = {}
     try:
-        return {"answer": _DO[request["do"]](task, request, pixels)}
+        said = noted | {"answer": _DO[request["do"]](task, request, pixels, noted)}
+        json.dumps(said, allow_nan=False)  # Fiji would drop an answer with a number that JSON does not know
+        return said
     except BaseException as error:  # whatever it is, Fiji is waiting for an answer
         from mikata.imagej import calls
 
         said = {"error": calls.words(error), "kind": _kind(error), "trace": calls.trace(error)}
-        return said | {"broken": _is_broken(error)}
+        return said | noted | {"broken": _is_broken(error)}
     finally:
         _busy = None
 
@@ -146,20 +167,27 @@ def _kind(error: BaseException) -> str:
     return "user" if isinstance(error, MikataError) else "fault"
 
 
-def _is_broken(error: BaseException) -> bool:
+def _is_broken(error: BaseException | None) -> bool:
     """Whether this process is of no use any more: after an error of CUDA's own every other call fails too."""
     torch = sys.modules.get("torch")
-    if torch is None or isinstance(error, torch.OutOfMemoryError):
-        return False
-    kinds = tuple(kind for name in ("AcceleratorError",) if (kind := getattr(torch, name, None)))
-    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+    while torch is not None and error is not None:
+        if isinstance(error, torch.OutOfMemoryError):
+            return False
+        if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
-def _ping(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+def _ping(
+    task: Task, request: Mapping[str, Any], pixels: Shared | None, noted: dict[str, Any]
+) -> dict[str, Any]:
     return {"process": os.getpid()}
 
 
-def _check(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+def _check(
+    task: Task, request: Mapping[str, Any], pixels: Shared | None, noted: dict[str, Any]
+) -> dict[str, Any]:
     """Whether a dialog's values can be run, and the options of the macro line that says the same."""
     from mikata.imagej import calls
 
@@ -168,7 +196,9 @@ def _check(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dic
     return {"options": calls.options_of(item, request["given"])}
 
 
-def _run(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+def _run(
+    task: Task, request: Mapping[str, Any], pixels: Shared | None, noted: dict[str, Any]
+) -> dict[str, Any]:
     from mikata.checkup import tell
     from mikata.imagej import calls, wire
 
@@ -178,17 +208,17 @@ def _run(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[
     else:
         given = request["given"]
     values = calls.values(item, given)
-    forgotten = None
     if name := calls.takes_current(item, values):
         facts = request["image"]
         if facts is None or pixels is None:
             raise calls.missing_image(item)
         values[name] = _image(facts, pixels, keep_metadata=bool(values.get("keep_metadata")))
-        forgotten = _forgotten(facts) if calls.forgets(values) else None
+        if calls.forgets(values):
+            noted["forgotten"] = _forgotten(facts)  # also where the command fails
     tell(request.get("surroundings") or {})
     result = item.function(**values, progress=_Told(task))
     sent = wire.outcome(result, _share)
-    return sent | {"log": calls.log(result), "forgotten": forgotten}
+    return sent | {"log": calls.log(result)}
 
 
 def _command(request: Mapping[str, Any]) -> Command:
@@ -199,7 +229,7 @@ def _command(request: Mapping[str, Any]) -> Command:
         raise ImageJError(
             say(
                 "Fiji's menu and Python are out of step: the menu scripts belong to another Mikata than the one in "
-                "{python}. Run there: {command}",
+                "{python}. Run there: {command}, and start Fiji anew.",
                 python=sys.executable,
                 command="mikata fiji install --fiji DIR",
             )
@@ -237,6 +267,7 @@ def _share(planes: NDArray[Any]) -> dict[str, Any]:
 
     shape, kind = planes.shape[:3], "int32" if planes.ndim == 4 else planes.dtype.name
     size = shape[1] * shape[2] * np.dtype(kind).itemsize
+    _refuse_where_full(shape[0] * size)
     name = f"mikata_{os.getpid()}_{next(_numbers)}"
     memory = SharedMemory(name=name, create=True, rsize=max(1, shape[0] * size))
     _lent[name] = memory
@@ -244,6 +275,20 @@ def _share(planes: NDArray[Any]) -> dict[str, Any]:
     for plane, place in zip(planes, target, strict=True):
         place[...] = wire.to_packed_rgb(plane) if planes.ndim == 4 else plane
     return {"name": name, "dtype": kind, "shape": list(shape), "bytes": size}
+
+
+def _refuse_where_full(needed: int) -> None:
+    """Writing into a block beyond what there is would end this process without a word."""
+    room = Path("/dev/shm")  # noqa: S108
+    if room.is_dir() and (free := shutil.disk_usage(room).free) < needed:
+        raise ImageError(
+            say(
+                "The result needs {needed} MB of shared memory, but only {free} MB are free (/dev/shm). Close other "
+                "programs, or let the command save its results: out=[...].",
+                needed=needed >> 20,
+                free=free >> 20,
+            )
+        )
 
 
 def _give_back(names: list[str]) -> None:

@@ -7,6 +7,7 @@ What ImageJ writes where is read off ``ij.io.TiffDecoder``, ``ij.io.FileOpener``
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -280,9 +281,10 @@ def _text(value: Any) -> str:
 
 def _number(word: str | None, otherwise: float) -> float:
     try:
-        return float(word) if word is not None else otherwise
+        number = float(word) if word is not None else otherwise
     except ValueError:
         return otherwise
+    return number if math.isfinite(number) else otherwise
 
 
 # ---------------------------------------------------------------- OME and others

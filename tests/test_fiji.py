@@ -155,7 +155,7 @@ def test_fiji_and_python_apart(fiji: fijis.Fiji, model: Path) -> None:
         menu.write_text(before.replace(sys.executable, sys.executable + "-gone"))
         output = " ".join(fiji.script("errors", macro).split())
         assert "not at" in output
-        assert "mikata fiji install --fiji" in output
+        assert f'mikata fiji install --fiji "{fiji.root}"' in output
     finally:
         menu.write_text(before)
 

@@ -17,11 +17,10 @@ from mikata.command import (
     command,
     declaration,
     documentation,
-    parse_options,
-    quote_option,
 )
 from mikata.commands import COMMANDS
 from mikata.errors import ParameterError
+from mikata.options import parse_options, quote_option
 from mikata.types import Progress, Result
 
 SEEN: dict[str, object] = {}

@@ -228,10 +228,8 @@ def fiji(material: Material) -> fijis.Fiji:
     return fijis.Fiji(root)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n == "train_then_predict" else n for n in CASES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
 def test_in_fiji_the_same(
     name: str,
     material: Material,

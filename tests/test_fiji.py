@@ -121,6 +121,7 @@ def test_the_same_as_in_process(shared: Path, fiji: fijis.Fiji, hard: Path) -> N
     assert fijis.left_in_shared_memory() == []
 
 
+@pytest.mark.slow
 def test_a_macro_stops_with_the_reason(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     image = hard / "写真.tif"
     tifffile.imwrite(image, np.zeros((40, 40), np.uint8) + np.arange(40, dtype=np.uint8))
@@ -144,6 +145,7 @@ def test_a_macro_stops_with_the_reason(fiji: fijis.Fiji, model: Path, hard: Path
     assert "goes on" not in output.splitlines()
 
 
+@pytest.mark.slow
 def test_fiji_and_python_apart(fiji: fijis.Fiji, model: Path) -> None:
     """A menu of another version, and a Python that is gone: said in Fiji; then all is well again."""
     menu = fiji.root / "scripts" / "Plugins" / "Mikata" / scripts.MENU
@@ -192,6 +194,7 @@ def _runs(process: int) -> bool:
     return Path(f"/proc/{process}").exists()
 
 
+@pytest.mark.slow
 def test_started_from_python(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     """Under pyimagej the same scripts are answered in process, without a second Python."""
     image = hard / "three.tif"
@@ -199,6 +202,7 @@ def test_started_from_python(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     run_program("fiji_menu", fiji.root, model, image, status=5)
 
 
+@pytest.mark.slow
 def test_on_the_command_line(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     """`--headless --run` gives a script's parameters by name."""
     image = hard / "one.tif"

@@ -42,6 +42,9 @@ def test_the_wheel_carries_what_runs_need(wheel: Path) -> None:
         "mikata/_data/fiji_scripts/examples/grad_cam.ijm",
         "mikata/py.typed",
         "mikata/architecture.py",
+        "mikata/_data/fiji_scripts/Plugins/Mikata/Mikata.support",
+        "mikata/locale/ja/LC_MESSAGES/mikata.mo",
+        "mikata/offline/files/install.py",
     } < names
     assert not [n for n in names if n.startswith(("tests", "bridge"))]
 

@@ -34,8 +34,9 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
         "Learn": ["Train Network..."],
         "Predict": ["Predict Images..."],
         "Explain": ["Grad-CAM Heat Map..."],
+        "Help": ["Mikata Doctor..."],
     }
-    assert found["told"] == "Grad-CAM"
+    assert found["told"] == "Grad-CAM Heat Map"
     assert found["kept"] == [str(package), "500"]
     assert found["overlay"] > 3
     recorded = next(line for line in found["recorded"].splitlines() if "Grad-CAM" in line)

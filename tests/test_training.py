@@ -25,12 +25,13 @@ from labelled import patients, write_folders, write_picture, write_table
 from mikata import datasets
 from mikata.errors import Cancelled, DataError, NetworkError, OutputError, RecipeError, TrainingError
 from mikata.evaluation import evaluate
+from mikata.language import duration
 from mikata.training import order, train
 from mikata.training import recipe as recipes
 from mikata.training.augmentation import augment
 from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Part, TrainingBatches, WholeBatches, look_through, part
-from mikata.training.loop import Loop, Watch, duration
+from mikata.training.loop import Loop, Watch
 from mikata.training.recipe import Augmentation, Recipe, Stage
 from mikata.types import SILENT, Progress
 

@@ -37,6 +37,16 @@ def say(message: str, /, **values: Any) -> str:
     return text.format(**values) if values else text
 
 
+def duration(seconds: float) -> str:
+    """A time in words: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return say("{seconds} s", seconds=whole)
+    if whole < 3600:
+        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
+
+
 def language() -> str:
     """The language in use, one of `LANGUAGES`."""
     wished = [

@@ -13,7 +13,7 @@ from typing import Any
 
 from mikata.command import Command
 from mikata.errors import ImageError, MikataError, ParameterError
-from mikata.language import say
+from mikata.language import duration, say
 from mikata.types import Result
 
 
@@ -135,13 +135,3 @@ class TimeLeft:
             return message
         left = duration(gone / steps * (total - done))
         return say("{message}, {time} left", message=message, time=left)
-
-
-def duration(seconds: float) -> str:
-    """A time in words: ``40 s``, ``3 min``, ``2 h 5 min``."""
-    whole = max(1, round(seconds))
-    if whole < 100:
-        return say("{seconds} s", seconds=whole)
-    if whole < 5400:
-        return say("{minutes} min", minutes=round(whole / 60))
-    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)

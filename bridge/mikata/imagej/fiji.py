@@ -42,6 +42,12 @@ def start(folder: Path, *, headless: bool) -> Any:
     return gateway
 
 
+def is_fiji(folder: Path) -> bool:
+    """Whether a folder is a Fiji's own: ImageJ and ImageJ2's bridge to it are among its jars."""
+    jars = folder / "jars"
+    return any(jars.glob("ij-1*.jar")) and any(jars.glob("imagej-legacy-*.jar"))
+
+
 def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise ImageJError(
@@ -51,8 +57,7 @@ def _check(folder: Path) -> None:
             )
         )
     inner = folder / "Fiji.app"
-    jars = folder / "jars"
-    if not (any(jars.glob("ij-1*.jar")) and any(jars.glob("imagej-legacy-*.jar"))):
+    if not is_fiji(folder):
         if (inner / "jars").is_dir():
             raise ImageJError(
                 say(

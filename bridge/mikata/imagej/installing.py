@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mikata.errors import ImageJError, OutputError
 from mikata.imagej import scripts
+from mikata.imagej.fiji import is_fiji
 from mikata.language import LANGUAGES, say, speaking
 from mikata.outputs import written_folder
 
@@ -202,12 +203,12 @@ def find(given: Path) -> Path:
     if given.is_file() or given.suffix == ".app":
         places += [given.parent, *given.parents[1:4]]  # Fiji/Fiji.app/Contents/MacOS/launcher
     for place in places:
-        if _is_fiji(place):
+        if is_fiji(place):
             return place
     if not given.exists():
         raise ImageJError(say("There is no folder {folder}.", folder=given))
     for inside in (given / "Fiji.app", given / "Fiji"):
-        if _is_fiji(inside):
+        if is_fiji(inside):
             raise ImageJError(
                 say(
                     "{folder} is no Fiji, but there is one in it. Do you mean {inside}?",
@@ -222,11 +223,6 @@ def find(given: Path) -> Path:
             folder=given,
         )
     )
-
-
-def _is_fiji(place: Path) -> bool:
-    jars = place / "jars"
-    return any(jars.glob("ij-1*.jar")) and any(jars.glob("imagej-legacy-*.jar"))
 
 
 def refuse_old(root: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mikata.architecture import Classifier
 from mikata.errors import TrainingError
-from mikata.language import say
+from mikata.language import duration, say
 from mikata.training.augmentation import augment
 from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Batch, TrainingBatches
@@ -75,16 +75,6 @@ class Watch:
         """
         if self.interrupted() or self.progress.cancelled:
             raise Stopped
-
-
-def duration(seconds: float) -> str:
-    """A time in words: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return say("{seconds} s", seconds=whole)
-    if whole < 3600:
-        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
-    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
 class Loop(LightningModule):

@@ -72,11 +72,11 @@ def test_nothing_published_names_a_person_or_a_place(hard_path: Path, quick: Pat
     broken = hard_path / "ABE_HANAKO" / "a" / "0_0.png"
     broken.write_bytes(b"no picture")
     recipe = hard_path / "SUZUKI_JIRO.toml"
-    recipe.write_text(RECIPE + f"weights = '{first}'\n", encoding="utf-8")
+    recipe.write_text(RECIPE + f"source = '{first}'\n", encoding="utf-8")
     result = train(table, hard_path / "second", recipe)
     assert "0_0.png" in result.message  # the one who starts it is told the file
     record = json.loads((hard_path / "second" / "training.json").read_text(encoding="utf-8"))
-    assert record["training"]["recipe"]["stage"][0]["weights"] == "first model"
+    assert record["training"]["recipe"]["stage"][0]["source"] == "first model"
     assert len(record["training"]["parent"]["sha256"]) == 64
     assert record["training"]["data"]["split"] == "patient-wise"
     published = [
@@ -179,7 +179,7 @@ def test_weights_keep_their_normalisation(hard_path: Path, quick: Path) -> None:
             picture.point(lambda v: v // 3).save(path)
     for normalisation, same in (("auto", True), ("weights", True), ("data", False)):
         recipe = hard_path / f"{normalisation}.toml"
-        recipe.write_text(f"{RECIPE}weights = 'first'\nnormalisation = '{normalisation}'\n")
+        recipe.write_text(f"{RECIPE}source = 'first'\nnormalisation = '{normalisation}'\n")
         train(darker, hard_path / f"by {normalisation}", recipe)
         found = json.loads((hard_path / f"by {normalisation}" / "training.json").read_text())["configuration"]
         assert (found["mean"] == first["mean"]) is same

@@ -9,7 +9,8 @@ import pytest
 
 from mikata.errors import RecipeError
 from mikata.training import recipe as recipes
-from mikata.training.recipe import Augmentation, Recipe, Stage
+from mikata.training.recipe import Recipe
+from mikata.training.stage import Augmentation, Formula, Stage, Unlabelled
 
 
 def test_default_file_states_the_defaults() -> None:
@@ -17,8 +18,9 @@ def test_default_file_states_the_defaults() -> None:
     assert recipes.read() == Recipe()
     text = (recipes.folder() / "default.toml").read_text(encoding="utf-8")
     keys = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line and line[0].isalpha()}
-    fields = {*Stage.__dataclass_fields__, *Augmentation.__dataclass_fields__, "seed", "test", "selection"}
-    assert keys == fields - {"augmentation"}
+    kinds = (Stage, Augmentation, Formula, Unlabelled)
+    fields = {key for kind in kinds for key in kind.__dataclass_fields__} | {"seed", "test", "selection"}
+    assert keys == fields - {"augmentation", "formula", "unlabelled"}
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -43,8 +45,8 @@ def test_published_mammography_settings_can_be_said(hard_path: Path) -> None:
 
 
 def test_weights_are_found_from_the_recipe(tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text('[[stage]]\nweights = "models/my.pt"', encoding="utf-8")
-    assert recipes.read(tmp_path / "r.toml").stage.weights == str(tmp_path / "models" / "my.pt")
+    (tmp_path / "r.toml").write_text('[[stage]]\nsource = "models/my.pt"', encoding="utf-8")
+    assert recipes.read(tmp_path / "r.toml").stage.source == str(tmp_path / "models" / "my.pt")
 
 
 def test_dictionary_is_json_and_reads_back(tmp_path: Path) -> None:
@@ -78,12 +80,31 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "true channels": ("[[stage]]\nchannels = true", ["channels", "true"]),
     "one side": ("[[stage]]\nsize = 64", ["size", "[height, width]"]),
     "tiny": ("[[stage]]\nsize = [8, 8]", ["size", "from 16"]),
-    "two stages": ("[[stage]]\n[[stage]]", ["2 stages"]),
+    "stage without data": ("[[stage]]\n[[stage]]", ["stage 1", "data"]),
+    "old key": ('[[stage]]\nweights = "imagenet"', ["'weights'", "'source'"]),
+    "nothing before": ('[[stage]]\nsource = "previous"', ["stage 1", "before"]),
+    "weights thrown away": (
+        '[[stage]]\ndata = "a"\n[[stage]]\nsource = "imagenet"',
+        ["stage 2", '"imagenet"', "would be lost"],
+    ),
+    "another network": (
+        '[[stage]]\ndata = "a"\nnetwork = "resnet18"\n[[stage]]\nnetwork = "vgg16"',
+        ["stage 2", "vgg16", "resnet18"],
+    ),
+    "formula without need": (
+        "[[stage]]\n[stage.formula]\nclasses = 3",
+        ["[stage.formula]", "another source"],
+    ),
+    "typo in formula": (
+        '[[stage]]\nsource = "formula"\n[stage.formula]\nclases = 3',
+        ["stage.formula", "'clases'", "'classes'"],
+    ),
+    "frozen is a list": ('[[stage]]\nfrozen = "layer1"', ["frozen", "list"]),
     "stage in single brackets": ("[stage]\nepochs = 3", ["[[stage]]"]),
     "no stage left": ("stage = []", ["[[stage]]"]),
     "shares": ("[split]\ntest = 0.6\nselection = 0.5", ["test and selection", "leave"]),
     "keras for sgd": ('[[stage]]\noptimiser = "sgd"\nadam_formula = "keras"', ["adam_formula", "sgd"]),
-    "windows path": ('[[stage]]\nweights = "C:\\Users\\my.pt"', ["not valid TOML", "single quotes"]),
+    "windows path": ('[[stage]]\nsource = "C:\\Users\\my.pt"', ["not valid TOML", "single quotes"]),
     "no toml": ("epochs 3", ["not valid TOML", "line 1"]),
 }
 

@@ -32,7 +32,8 @@ from mikata.training.augmentation import augment
 from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Part, TrainingBatches, WholeBatches, look_through, part
 from mikata.training.loop import Loop, Watch
-from mikata.training.recipe import Augmentation, Recipe, Stage
+from mikata.training.recipe import Recipe
+from mikata.training.stage import Augmentation, Stage
 from mikata.types import SILENT, Progress
 
 QUICK: dict[str, Any] = {"size": [32, 32], "epochs": 2, "batch": 8, "learning_rate": 0.01}
@@ -388,12 +389,12 @@ def test_cosine_ends_at_zero_and_early_stopping_stops(
 def test_start_from_weights_of_a_file(stripes: datasets.Dataset, tmp_path: Path) -> None:
     first = train(stripes, quick(epochs=3), folder=tmp_path / "1")
     again = train(
-        stripes, quick(epochs=1, learning_rate=1e-12, weights=str(first.checkpoint)), folder=tmp_path / "2"
+        stripes, quick(epochs=1, learning_rate=1e-12, source=str(first.checkpoint)), folder=tmp_path / "2"
     )
     key = "network.features.0.weight"
     assert torch.allclose(weights(first)[key], weights(again)[key], atol=1e-9)
     with pytest.raises(NetworkError, match="do not exist"):
-        train(stripes, quick(weights=str(tmp_path / "none.pt")), folder=tmp_path / "3")
+        train(stripes, quick(source=str(tmp_path / "none.pt")), folder=tmp_path / "3")
 
 
 # --- images of several kinds

@@ -330,7 +330,7 @@ def _parts() -> dict[str, str]:
 
 def _start(run: Run) -> str:
     starts = {"none": say("random weights"), "imagenet": say("torchvision's ImageNet weights")}
-    return starts[run.recipe.stage.weights]
+    return starts[run.recipe.stage.source]
 
 
 def _end(run: Run) -> str:

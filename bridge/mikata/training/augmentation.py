@@ -14,7 +14,8 @@ from mikata.datasets import Dataset
 from mikata.errors import RecipeError
 from mikata.language import say
 from mikata.training.order import DRAWS
-from mikata.training.recipe import Augmentation, Recipe
+from mikata.training.recipe import Recipe
+from mikata.training.stage import Augmentation
 
 _PADDING = {"reflect": "reflection", "nearest": "border", "lowest": "zeros"}
 _SIDES = {"lt", "rt", "lft", "rgt", "sinister", "dexter", "hidari", "migi"}

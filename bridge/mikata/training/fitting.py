@@ -19,7 +19,8 @@ from mikata.errors import Cancelled, RecipeError, TrainingError
 from mikata.language import say
 from mikata.networks import asked_between_layers
 from mikata.training.data import Part, Statistics, TrainingBatches, WholeBatches
-from mikata.training.recipe import Recipe, Stage
+from mikata.training.recipe import Recipe
+from mikata.training.stage import Stage
 from mikata.types import Progress
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from mikata.training.augmentation import augment
 from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Batch, TrainingBatches
 from mikata.training.order import seed_of
-from mikata.training.recipe import Stage
+from mikata.training.stage import Stage
 from mikata.types import Progress
 
 _SHOW_SECONDS = 0.2  # between two messages; each asks the device for the loss, which makes it wait

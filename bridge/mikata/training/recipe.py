@@ -1,152 +1,23 @@
-"""Recipes: how a network is trained, as a TOML file that is checked to the last key."""
+"""Recipes: how a network is trained, in one stage or several, as a TOML file that is checked to the last key."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from mikata.errors import RecipeError
 from mikata.language import say
+from mikata.training.stage import CHECKS, Augmentation, Formula, Stage, Unlabelled, shown
 
-Fit = Literal["resize", "native"]
-Fill = Literal["reflect", "nearest", "lowest"]
-_Check = Callable[[Any], str]  # what is wrong with a value, in words; empty when nothing is
-
-
-def _number(low: float, high: float, *, open_low: bool = False) -> _Check:
-    def check(value: Any) -> str:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if good and (low < value if open_low else low <= value) and value <= high:
-            return ""
-        if open_low:
-            return say("a number above {low:g} to {high:g}", low=low, high=high)
-        if high == math.inf:
-            return say("a number from {low:g}", low=low)
-        return say("a number from {low:g} to {high:g}", low=low, high=high)
-
-    return check
-
-
-def _whole(low: int, high: int = 2**31 - 1) -> _Check:
-    def check(value: Any) -> str:
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return ""
-        if high == 2**31 - 1:
-            return say("a whole number from {low}", low=low)
-        return say("a whole number from {low} to {high}", low=low, high=high)
-
-    return check
-
-
-def _one_of(*choices: Any) -> _Check:
-    def check(value: Any) -> str:
-        if any(type(value) is type(c) and value == c for c in choices):
-            return ""
-        return say("one of {choices}", choices=", ".join(map(_shown, choices)))
-
-    return check
-
-
-def _flag(value: Any) -> str:
-    return "" if isinstance(value, bool) else say("true or false")
-
-
-def _words(value: Any) -> str:
-    return "" if isinstance(value, str) and value.strip() else say("a text in quotes")
-
-
-def _height_and_width(value: Any) -> str:
-    good = (
-        isinstance(value, list | tuple)
-        and len(value) == 2
-        and all(isinstance(v, int) and not isinstance(v, bool) and 16 <= v <= 4096 for v in value)
-    )
-    return "" if good else say("[height, width], each a whole number from 16 to 4096 px")
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training images; see ``default.toml`` for what each key means."""
-
-    rotation_rad: float = 0.1
-    shift: float = 0.1
-    brightness: float = 0.1
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    fill: Fill = "reflect"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training of one network; see ``default.toml`` for what each key means.
-
-    `weights` is ``none``, ``imagenet``, or a path, made absolute from the recipe's folder.
-    """
-
-    network: str = "small_cnn"
-    weights: str = "none"
-    size: tuple[int, int] = (128, 128)
-    fit: Fit = "resize"
-    channels: Literal["auto", 1, 3] = "auto"
-    normalisation: Literal["auto", "data", "imagenet", "weights"] = "auto"
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = 0.001
-    epsilon: float = 1e-8
-    adam_formula: Literal["torch", "keras"] = "torch"
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    clipnorm: float = 0.0
-    clipnorm_scope: Literal["global", "tensor"] = "global"
-    epochs: int = 30
-    batch: int = 16
-    schedule: Literal["constant", "cosine"] = "cosine"
-    early_stopping: int = 10
-    balance: Literal["none", "class_weights", "sampling"] = "none"
-    precision: Literal["32", "bf16", "16"] = "32"
-    workers: int = 0
-    cache_gib: float = 4.0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-
-_CHECKS: dict[str, _Check] = {
-    "rotation_rad": _number(0, math.pi),
-    "shift": _number(0, 0.5),
-    "brightness": _number(0, 0.9),
-    "flip_horizontal": _flag,
-    "flip_vertical": _flag,
-    "fill": _one_of(*get_args(Fill)),
-    "network": _words,
-    "weights": _words,
-    "size": _height_and_width,
-    "fit": _one_of(*get_args(Fit)),
-    "channels": _one_of("auto", 1, 3),
-    "normalisation": _one_of("auto", "data", "imagenet", "weights"),
-    "optimiser": _one_of("adam", "adamw", "sgd"),
-    "learning_rate": _number(0, 10, open_low=True),
-    "epsilon": _number(0, 1, open_low=True),
-    "adam_formula": _one_of("torch", "keras"),
-    "weight_decay": _number(0, 10),
-    "momentum": _number(0, 0.9999),
-    "clipnorm": _number(0, math.inf),
-    "clipnorm_scope": _one_of("global", "tensor"),
-    "epochs": _whole(1, 100_000),
-    "batch": _whole(1, 65_536),
-    "schedule": _one_of("constant", "cosine"),
-    "early_stopping": _whole(0, 100_000),
-    "balance": _one_of("none", "class_weights", "sampling"),
-    "precision": _one_of("32", "bf16", "16"),
-    "workers": _whole(0, 256),
-    "cache_gib": _number(0, 4096),
-    "seed": _whole(0),
-    "test": _number(0, 0.9, open_low=True),
-    "selection": _number(0, 0.9, open_low=True),
-}
+_TABLES: dict[str, type[Any]] = {"augmentation": Augmentation, "formula": Formula, "unlabelled": Unlabelled}
+_SOURCES = ("none", "imagenet", "previous", "formula", "unlabelled")
+_INHERITED = ("network", "size", "fit", "channels")
+"""What a stage takes over from the one before it when it says nothing else and goes on with its weights."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +27,7 @@ class Recipe:
     Attributes
     ----------
     stages:
-        Exactly one.
+        One after another; the last one makes the classifier that is tested and packaged.
     seed:
         Of the split, the start weights, the order and the augmentation.
     test, selection:
@@ -173,13 +44,18 @@ class Recipe:
 
     @property
     def stage(self) -> Stage:
-        """The one stage."""
-        return self.stages[0]
+        """The last stage."""
+        return self.stages[-1]
+
+    def at(self, number: int) -> Recipe:
+        """The recipe up to and with the stage `number`, which counts from 0."""
+        return dataclasses.replace(self, stages=self.stages[: number + 1])
 
     def change(self, **changes: Any) -> Recipe:
         """A copy with other values, checked like those of a file; None leaves a value as it is.
 
-        Keys are ``seed``, ``test``, ``selection`` and those of the stage and of its augmentation.
+        Keys are ``seed``, ``test``, ``selection`` and those of the last stage and of its augmentation. Where it goes
+        on with the weights of the stages before it, what the network is and sees changes in these too.
 
         Raises
         ------
@@ -188,16 +64,20 @@ class Recipe:
         """
         wanted = {key: value for key, value in changes.items() if value is not None}
         whole = self.to_dict()
-        stage = whole["stage"][0]
+        stage = whole["stage"][-1]
         homes = [
             ({"seed"}, whole),
             ({"test", "selection"}, whole["split"]),
-            (_names(Stage) - {"augmentation"}, stage),
+            (_names(Stage) - _TABLES.keys(), stage),
             (_names(Augmentation), stage["augmentation"]),
         ]
         _refuse_unknown(self.source, "", wanted, set().union(*(keys for keys, _ in homes)))
         for key, value in wanted.items():
             next(table for keys, table in homes if key in keys)[key] = value
+        for later, earlier in zip(whole["stage"][:0:-1], whole["stage"][-2::-1], strict=True):
+            if later["source"] != "previous":
+                break
+            earlier.update({key: later[key] for key in _INHERITED if key in wanted})
         return _recipe(whole, self.source, None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,9 +86,18 @@ class Recipe:
         for stage in self.stages:
             table = dataclasses.asdict(stage)
             table["size"] = list(stage.size)
+            table["frozen"] = list(stage.frozen)
             stages.append(table)
         split = {"test": self.test, "selection": self.selection}
         return {"seed": self.seed, "split": split, "stage": stages}
+
+    def record(self) -> dict[str, Any]:
+        """`to_dict` without folders, which tell of the computer and often of its user."""
+        whole = self.to_dict()
+        for stage in whole["stage"]:
+            for table, key in ((stage, "source"), (stage, "data"), (stage["unlabelled"], "images")):
+                table[key] = Path(table[key]).name
+        return whole
 
 
 def folder() -> Path:
@@ -273,23 +162,19 @@ def _recipe(found: Mapping[str, Any], source: str, home: Path | None) -> Recipe:
     _refuse_unknown(source, "", found, {"seed", "split", "stage"})
     split = _table(source, "split", found.get("split", {}))
     _refuse_unknown(source, "split: ", split, {"test", "selection"})
-    stages = found.get("stage", [{}])
-    if not isinstance(stages, list) or not stages:
+    tables = found.get("stage", [{}])
+    if not isinstance(tables, list) or not tables:
         raise RecipeError(
             say("{recipe}: a stage must be written as [[stage]], in double brackets.", recipe=source)
-        )
-    if len(stages) > 1:
-        raise RecipeError(
-            say(
-                "{recipe}: it has {count} stages, but only one can be trained. Keep one [[stage]].",
-                recipe=source,
-                count=len(stages),
-            )
         )
     top = {"seed": found["seed"]} if "seed" in found else {}
     top |= split
     _check_values(source, "", top)
-    recipe = Recipe((_stage(source, _table(source, "stage", stages[0]), home),), source=source, **top)
+    stages: list[Stage] = []
+    for table in tables:
+        stages.append(_stage(source, _table(source, "stage", table), home, stages))
+    _refuse_what_cannot_follow(source, stages)
+    recipe = Recipe(tuple(stages), source=source, **top)
     if recipe.test + recipe.selection >= 1:
         raise RecipeError(
             say(
@@ -300,18 +185,41 @@ def _recipe(found: Mapping[str, Any], source: str, home: Path | None) -> Recipe:
     return recipe
 
 
-def _stage(source: str, found: Mapping[str, Any], home: Path | None) -> Stage:
+def _stage(source: str, found: Mapping[str, Any], home: Path | None, before: list[Stage]) -> Stage:
+    if "weights" in found:
+        raise RecipeError(say("{recipe}: stage: the key 'weights' is now 'source'.", recipe=source))
     _refuse_unknown(source, "stage: ", found, _names(Stage))
-    changes = _table(source, "stage.augmentation", found.get("augmentation", {}))
-    _refuse_unknown(source, "stage.augmentation: ", changes, _names(Augmentation))
-    _check_values(source, "stage.augmentation: ", changes)
-    values = {key: value for key, value in found.items() if key != "augmentation"}
+    tables = {}
+    for name, kind in _TABLES.items():
+        inner = dict(_table(source, f"stage.{name}", found.get(name, {})))
+        _refuse_unknown(source, f"stage.{name}: ", inner, _names(kind))
+        _check_values(source, f"stage.{name}: ", inner)
+        if name != "augmentation" and found.get("source") != name and kind(**inner) != kind():
+            raise RecipeError(
+                say(
+                    '{recipe}: [stage.{name}] says how to train for source = "{name}", but this stage has '
+                    "another source.",
+                    recipe=source,
+                    name=name,
+                )
+            )
+        if home is not None and inner.get("images"):
+            inner["images"] = str((home / inner["images"]).absolute())
+        tables[name] = kind(**inner)
+    values = {key: value for key, value in found.items() if key not in _TABLES}
     _check_values(source, "stage: ", values)
-    if "size" in values:
-        values["size"] = tuple(values["size"])
-    if home is not None and values.get("weights", "none") not in ("none", "imagenet"):
-        values["weights"] = str((home / values["weights"]).absolute())
-    stage = Stage(**values, augmentation=Augmentation(**changes))
+    if before:
+        values.setdefault("source", "previous")
+        if values["source"] == "previous":
+            values = {key: getattr(before[-1], key) for key in _INHERITED} | values
+    for key in ("size", "frozen"):
+        if key in values:
+            values[key] = tuple(values[key])
+    if home is not None:
+        for key, words in (("source", _SOURCES), ("data", ("",))):
+            if key in values and values[key] not in words:
+                values[key] = str((home / values[key]).absolute())
+    stage = Stage(**values, **tables)
     if stage.optimiser == "sgd" and stage.adam_formula == "keras":
         raise RecipeError(
             say(
@@ -320,6 +228,46 @@ def _stage(source: str, found: Mapping[str, Any], home: Path | None) -> Stage:
             )
         )
     return stage
+
+
+def _refuse_what_cannot_follow(source: str, stages: list[Stage]) -> None:
+    if stages[0].source == "previous":
+        raise RecipeError(
+            say('{recipe}: stage 1: source = "previous" needs a stage before it.', recipe=source)
+        )
+    for number, stage in enumerate(stages, 1):
+        if number < len(stages) and not stage.data:
+            raise RecipeError(
+                say(
+                    "{recipe}: stage {number} needs its own data: name the folder or table, as in "
+                    'data = "textures". Only the last stage learns from the data that the command is given.',
+                    recipe=source,
+                    number=number,
+                )
+            )
+        if number > 1 and stage.source != "previous":
+            raise RecipeError(
+                say(
+                    '{recipe}: stage {number} has source = "{source}", so that all that stage {before} learns '
+                    'would be lost. Say source = "previous", or take out the stages before it.',
+                    recipe=source,
+                    number=number,
+                    source=Path(stage.source).name,
+                    before=number - 1,
+                )
+            )
+        if number > 1 and stage.network != stages[number - 2].network:
+            raise RecipeError(
+                say(
+                    "{recipe}: stage {number} is a {network}, which cannot go on with the weights of the "
+                    "{other} of stage {before}. Give all stages one network.",
+                    recipe=source,
+                    number=number,
+                    network=stage.network,
+                    other=stages[number - 2].network,
+                    before=number - 1,
+                )
+            )
 
 
 def _names(kind: type[Any]) -> set[str]:
@@ -362,7 +310,7 @@ def _refuse_unknown(source: str, where: str, found: Mapping[str, Any], known: se
 
 def _check_values(source: str, where: str, found: Mapping[str, Any]) -> None:
     for key, value in found.items():
-        wanted = _CHECKS[key](value)
+        wanted = CHECKS[key](value)
         if wanted:
             raise RecipeError(
                 say(
@@ -370,12 +318,6 @@ def _check_values(source: str, where: str, found: Mapping[str, Any]) -> None:
                     recipe=source,
                     key=where + key,
                     wanted=wanted,
-                    value=_shown(value),
+                    value=shown(value),
                 )
             )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)

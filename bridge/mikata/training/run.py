@@ -29,7 +29,8 @@ from mikata.training.data import (
     part,
 )
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
-from mikata.training.recipe import Recipe, Stage
+from mikata.training.recipe import Recipe
+from mikata.training.stage import Stage
 from mikata.training.starting import start_network, start_weights
 from mikata.types import SILENT, Progress
 
@@ -112,10 +113,6 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """Everything for ``training.json``: plain JSON values; no patient, no file name."""
-        recipe = self.recipe.to_dict()
-        for stage in recipe["stage"]:
-            # the name alone: a path tells of the computer and often of its user
-            stage["weights"] = Path(stage["weights"]).name
         return {
             "notice": NOTICE,
             "configuration": dict(self.classifier.configuration),
@@ -125,7 +122,7 @@ class Run:
             "value_unit": self.value_unit,
             "value_range": list(self.value_range),
             "data": _data_record(self.dataset, self.parts, self.split),
-            "recipe": recipe,
+            "recipe": self.recipe.record(),
             "parent": dict(self.parent),
             "seed": self.seed,
             "history": [dict(epoch) for epoch in self.history],

@@ -12,7 +12,8 @@ from mikata.language import say
 from mikata.networks import Model, build, check_size, imagenet_normalisation, is_package, read_package
 from mikata.networks.inputs import TakesImages
 from mikata.training.data import Statistics
-from mikata.training.recipe import Recipe, Stage
+from mikata.training.recipe import Recipe
+from mikata.training.stage import Stage
 
 Weights = Literal["none", "imagenet"] | Path | Model
 """Random weights, torchvision's, those of a state dict's file, or a package's."""
@@ -28,11 +29,11 @@ def start_weights(stage: Stage, spec: TakesImages, recipe: Recipe) -> tuple[Weig
     RecipeError
         If a package's normalisation is for values in another unit than these images have.
     """
-    if stage.weights == "none":
+    if stage.source == "none":
         return "none", {}
-    if stage.weights == "imagenet":
+    if stage.source == "imagenet":
         return "imagenet", {}
-    path = Path(stage.weights)
+    path = Path(stage.source)
     if is_package(path):
         package = read_package(path)
         if stage.normalisation in ("auto", "weights") and package.value_unit != spec.value_unit:

@@ -182,6 +182,7 @@ def test_a_day_in_one_fiji(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     assert seen["rows after cancel"] == "1"
     assert int(seen["deaf ends in seconds"]) < 60
     assert seen["deaf is gone"] == "true"
+    assert seen["maps"] in ("[HashMap]", "[LinkedHashMap]")  # safe to read by several threads
     assert seen["rows of two at once"] == "2", output
     assert "was closed while the command worked" in output
     for when in ("after kill", "after cancel", "after deaf", "at the end"):

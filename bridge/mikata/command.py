@@ -67,6 +67,9 @@ EACH_TIME = frozenset({"overwrite", "keep_metadata"})
 Images neither: leaving them empty means the current image, and a folder from last week would be a trap.
 """
 
+_FIRST = frozenset({"data", "recipe", "recipes"})
+"""Required inputs that a command line takes without their name."""
+
 # Units in which a name may end, and how a dialog shows them.
 _UNITS = {"percent": "%", "px": "px", "mm": "mm", "s": "s", "rad": "rad"}
 
@@ -433,7 +436,8 @@ def _parameter(name: str, hint: Any, default: Any, label: str, help_text: str) -
         kind = cast(Kind, {bool: "flag", int: "integer", float: "number", str: "text"}[hint])
     else:
         raise TypeError(f"'{name}' has the type {hint}, which no door can ask for")
-    positional = kind == "images" or (kind == "input" and name == "data")
+    first = kind == "input" and name in _FIRST and default is REQUIRED
+    positional = kind == "images" or first
     return Parameter(name, kind, label or _label(name), default, help_text, low, high, choices, positional)
 
 

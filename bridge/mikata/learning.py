@@ -21,7 +21,8 @@ from mikata.packaging import CheckReport
 from mikata.training import recipe as recipes
 from mikata.training.checkpoints import CHECKPOINTS
 from mikata.training.fitting import StoppedBy
-from mikata.training.run import Run, train
+from mikata.training.run import Run
+from mikata.training.stages import train
 from mikata.types import Plot, Progress, Table
 
 
@@ -329,7 +330,13 @@ def _parts() -> dict[str, str]:
 
 
 def _start(run: Run) -> str:
-    starts = {"none": say("random weights"), "imagenet": say("torchvision's ImageNet weights")}
+    starts = {
+        "none": say("random weights"),
+        "imagenet": say("ImageNet weights"),
+        "previous": say("the stage before"),
+        "formula": say("pictures drawn by formula"),
+        "unlabelled": say("images without labels"),
+    }
     return starts[run.recipe.stage.source]
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mikata.evaluation import Report, words
 from mikata.language import language, say
@@ -205,6 +205,23 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure
     axes.legend(prop=font or None)
     figure.tight_layout()
     return figure
+
+
+class Letters(NamedTuple):
+    """Words for a plot, and the font that has their letters (keywords for matplotlib's texts)."""
+
+    words: list[str]
+    font: dict[str, list[str]]
+
+
+def letters(words: Sequence[str]) -> Letters:
+    """Words that a plot can show: numbers from 1 where no font of this machine has their letters."""
+    if all(word.isascii() for word in words):
+        return Letters(list(words), {})
+    found = _japanese_font()
+    if found:
+        return Letters(list(words), {"family": [found]})
+    return Letters([word if word.isascii() else str(n) for n, word in enumerate(words, 1)], {})
 
 
 def _japanese_font() -> str | None:

@@ -63,6 +63,7 @@ say("deaf is gone", wait(5) { !ProcessHandle.of(second).isPresent() || !ProcessH
 say("shared memory after deaf", shared())
 
 // two at once: one after the other
+say("maps", [IJ.getProperty("mikata").menu.commands.predict, IJ.getProperty("mikata").menu.commands.train.parameters[0]]*.getClass()*.simpleName.unique())
 ResultsTable.getResultsTable().reset()
 def both = (1..2).collect { Thread.start { IJ.getProperty("mikata").apply("predict", [getInput: { name -> [model: model, images: image][name] }] as Expando) } }
 both*.join(120000)

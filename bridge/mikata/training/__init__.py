@@ -1,7 +1,9 @@
-"""Training a classifier on a data set as a recipe says."""
+"""Training a classifier on data sets as a recipe says, in one stage or several."""
 
+from mikata.training.pretraining import Memory
 from mikata.training.recipe import Recipe
-from mikata.training.run import Run, train
+from mikata.training.run import Run
 from mikata.training.stage import Stage
+from mikata.training.stages import train
 
-__all__ = ["Recipe", "Run", "Stage", "train"]
+__all__ = ["Memory", "Recipe", "Run", "Stage", "train"]

@@ -39,7 +39,7 @@ class Part:
     Attributes
     ----------
     entries:
-        The images.
+        The images' files; empty where the images were never files.
     labels:
         Numbers of their classes (N,), int64.
     spec:
@@ -55,7 +55,7 @@ class Part:
     kept: Tensor | list[Tensor] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.labels)
 
     def image(self, index: int) -> Tensor:
         """One image (C, H, W) as the network takes it.

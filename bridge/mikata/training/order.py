@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -59,3 +61,11 @@ def balanced(labels: Tensor, seed: int, epoch: int) -> Tensor:
 def draws(count: int, seed: int, epoch: int) -> Tensor:
     """Random numbers from 0 to 1 (count, len(DRAWS)): one row for each place in an epoch's order."""
     return torch.rand(count, len(DRAWS), generator=generator(seed, epoch, "augmentation"))
+
+
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Torch's random numbers from a seed, and afterwards as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(seed, 0, "weights"))
+        yield

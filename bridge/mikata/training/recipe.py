@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Recipe:
         Shares of the images for these parts, where the data set does not state its own split.
     source:
         The file it was read from, or ``default``; for messages and the record.
+    search:
+        Its table ``[search]``: settings that `mikata search` chooses from; a training takes no notice.
     """
 
     stages: tuple[Stage, ...] = (Stage(),)
@@ -41,6 +43,7 @@ class Recipe:
     test: float = 0.2
     selection: float = 0.2
     source: str = "default"
+    search: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stage(self) -> Stage:
@@ -50,6 +53,24 @@ class Recipe:
     def at(self, number: int) -> Recipe:
         """The recipe up to and with the stage `number`, which counts from 0."""
         return dataclasses.replace(self, stages=self.stages[: number + 1])
+
+    def own_data(self) -> Path:
+        """What the last stage says it learns from.
+
+        Raises
+        ------
+        RecipeError
+            If it says nothing.
+        """
+        if not self.stage.data:
+            raise RecipeError(
+                say(
+                    "{recipe}: its last stage names no data. Name the folder or table there, or give it to the "
+                    "command.",
+                    recipe=self.source,
+                )
+            )
+        return Path(self.stage.data)
 
     def change(self, **changes: Any) -> Recipe:
         """A copy with other values, checked like those of a file; None leaves a value as it is.
@@ -74,11 +95,13 @@ class Recipe:
         _refuse_unknown(self.source, "", wanted, set().union(*(keys for keys, _ in homes)))
         for key, value in wanted.items():
             next(table for keys, table in homes if key in keys)[key] = value
+        if stage["source"] != "previous":
+            whole["stage"] = [stage]  # nothing that the stages before have learnt would be used
         for later, earlier in zip(whole["stage"][:0:-1], whole["stage"][-2::-1], strict=True):
             if later["source"] != "previous":
                 break
             earlier.update({key: later[key] for key in _INHERITED if key in wanted})
-        return _recipe(whole, self.source, None)
+        return dataclasses.replace(_recipe(whole, self.source, None), search=self.search)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe in the file's own structure, every key filled in; plain JSON values."""
@@ -159,7 +182,7 @@ def read(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) 
 
 
 def _recipe(found: Mapping[str, Any], source: str, home: Path | None) -> Recipe:
-    _refuse_unknown(source, "", found, {"seed", "split", "stage"})
+    _refuse_unknown(source, "", found, {"seed", "split", "stage", "search"})
     split = _table(source, "split", found.get("split", {}))
     _refuse_unknown(source, "split: ", split, {"test", "selection"})
     tables = found.get("stage", [{}])
@@ -174,7 +197,10 @@ def _recipe(found: Mapping[str, Any], source: str, home: Path | None) -> Recipe:
     for table in tables:
         stages.append(_stage(source, _table(source, "stage", table), home, stages))
     _refuse_what_cannot_follow(source, stages)
-    recipe = Recipe(tuple(stages), source=source, **top)
+    search = dict(_table(source, "search", found.get("search", {})))
+    if home is not None and isinstance(search.get("source"), list):
+        search["source"] = [_absolute(home, one) for one in search["source"]]
+    recipe = Recipe(tuple(stages), source=source, search=search, **top)
     if recipe.test + recipe.selection >= 1:
         raise RecipeError(
             say(
@@ -216,9 +242,10 @@ def _stage(source: str, found: Mapping[str, Any], home: Path | None, before: lis
         if key in values:
             values[key] = tuple(values[key])
     if home is not None:
-        for key, words in (("source", _SOURCES), ("data", ("",))):
-            if key in values and values[key] not in words:
-                values[key] = str((home / values[key]).absolute())
+        if "source" in values:
+            values["source"] = _absolute(home, values["source"])
+        if values.get("data"):
+            values["data"] = str((home / values["data"]).absolute())
     stage = Stage(**values, **tables)
     if stage.optimiser == "sgd" and stage.adam_formula == "keras":
         raise RecipeError(
@@ -228,6 +255,11 @@ def _stage(source: str, found: Mapping[str, Any], home: Path | None, before: lis
             )
         )
     return stage
+
+
+def _absolute(home: Path, source: Any) -> Any:
+    """A source of weights that is a path, from the recipe's folder."""
+    return source if source in _SOURCES or not isinstance(source, str) else str((home / source).absolute())
 
 
 def _refuse_what_cannot_follow(source: str, stages: list[Stage]) -> None:

@@ -1,41 +1,25 @@
-"""Train a classifier: from a data set and a recipe to a `Run`."""
+"""What a training has found: the network and everything that must be known of how it came about."""
 
 from __future__ import annotations
 
 import platform
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Any, Literal, Union
 
 from mikata.architecture import Classifier
-from mikata.datasets import PARTS, Dataset, Entry, split
-from mikata.errors import Cancelled, DataError
-from mikata.language import say
-from mikata.training import order
-from mikata.training.augmentation import refuse_flips_of_sides
-from mikata.training.data import (
-    Part,
-    Statistics,
-    channels_of,
-    input_of,
-    look_through,
-    part,
-)
-from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
+from mikata.datasets import PARTS, Dataset, Entry
+from mikata.networks import Model
+from mikata.training.fitting import StoppedBy
 from mikata.training.recipe import Recipe
-from mikata.training.stage import Stage
-from mikata.training.starting import start_network, start_weights
-from mikata.types import SILENT, Progress
 
 NOTICE = "Research use, not for diagnosis."
-_GIB = 2**30
+
+Base = Union[Model, "Run"]
+"""A classifier from which a training started."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +60,13 @@ class Run:
     checkpoint, last_checkpoint:
         Files of the weights of the best and the last epoch.
     parent:
-        Name and SHA-256 of the weights' file that it started from; empty for random and ImageNet's.
+        Name and SHA-256 of the weights' file that the first stage started from; empty for random and ImageNet's.
+    earlier:
+        What the stages before have done, in order, as plain JSON values: name, source, data, history, ...
+    base:
+        What the stage started from, where that knew the same classes: a `Model` or the `Run` of the stage before.
+    left_out:
+        Number of images of an earlier stage's data not used, since a later stage tests on them or their patients.
     """
 
     classifier: Classifier
@@ -99,6 +89,9 @@ class Run:
     checkpoint: Path
     last_checkpoint: Path
     parent: dict[str, str]
+    earlier: tuple[dict[str, Any], ...] = ()
+    base: Base | None = field(default=None, repr=False)
+    left_out: int = 0
 
     @property
     def grouping(self) -> str:
@@ -111,6 +104,21 @@ class Run:
         given = any(entry.split for entry in self.dataset.entries)
         return self.grouping + (", given in the table" if given else "")
 
+    def stage_record(self) -> dict[str, Any]:
+        """What a later stage must tell of this one: plain JSON values; no patient, no file name."""
+        stage = self.recipe.record()["stage"][-1]
+        return {
+            "name": stage["name"],
+            "source": stage["source"],
+            "classes": list(self.classes),
+            "data": data_record(self.dataset, self.parts, self.split),
+            "left_out": self.left_out,
+            "history": [dict(epoch) for epoch in self.history],
+            "best_epoch": self.best_epoch,
+            "stopped_by": self.stopped_by,
+            "seconds": round(self.seconds, 1),
+        }
+
     def record(self) -> dict[str, Any]:
         """Everything for ``training.json``: plain JSON values; no patient, no file name."""
         return {
@@ -121,8 +129,9 @@ class Run:
             "fit": self.fit,
             "value_unit": self.value_unit,
             "value_range": list(self.value_range),
-            "data": _data_record(self.dataset, self.parts, self.split),
+            "data": data_record(self.dataset, self.parts, self.split),
             "recipe": self.recipe.record(),
+            "earlier_stages": [dict(stage) for stage in self.earlier],
             "parent": dict(self.parent),
             "seed": self.seed,
             "history": [dict(epoch) for epoch in self.history],
@@ -135,7 +144,8 @@ class Run:
         }
 
 
-def _data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: str) -> dict[str, Any]:
+def data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: str) -> dict[str, Any]:
+    """Numbers of images and patients of each class and part; no patient, no file name."""
     described = {}
     for name in PARTS:
         entries = parts[name]
@@ -155,125 +165,8 @@ def _data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: 
     }
 
 
-def train(
-    dataset: Dataset,
-    recipe: Recipe,
-    *,
-    folder: Path,
-    progress: Progress = SILENT,
-    parts: Mapping[str, tuple[Entry, ...]] | None = None,
-) -> Run:
-    """Train a classifier as a recipe says.
-
-    The same data, recipe, versions and number of threads give the same weights on the CPU. Ctrl-C or
-    the door's cancel ends the training after the batch at hand; the weights of the last whole epoch
-    and of the best one are kept.
-
-    Parameters
-    ----------
-    dataset:
-        Labelled images.
-    recipe:
-        How to train.
-    folder:
-        Gets the checkpoints ``best.pt`` and ``last.pt``: state dicts, plain tensors.
-    progress:
-        Is told epoch, loss, selection accuracy and time left.
-    parts:
-        A split made before; None: by the recipe's shares and seed. Its test part is not looked at.
-
-    Raises
-    ------
-    DataError
-        If the data cannot be split or learnt from.
-    RecipeError
-        If the recipe does not suit the data or this computer.
-    NetworkError
-        If the network or its weights do not exist or do not fit.
-    TrainingError
-        If the loss is no number any more, or the memory does not suffice; the best weights are kept.
-    OutputError
-        If a checkpoint cannot be written; the one before is kept.
-    Cancelled
-        If the user stopped it before the first epoch had ended.
-    """
-    started = time.monotonic()
-    stage = recipe.stage
-    refuse_flips_of_sides(recipe, dataset)
-    accelerator = accelerator_for(stage, recipe)
-    parts = parts or split(dataset, test=recipe.test, selection=recipe.selection, seed=recipe.seed)
-    try:
-        with _own_random_numbers(recipe.seed):
-            learning, choosing, statistics = _load(parts, dataset, stage, recipe, progress)
-            spec = learning.spec
-            weights, parent = start_weights(stage, spec, recipe)
-            classifier = start_network(stage, spec, len(dataset.classes), statistics, weights, recipe)
-            loop, stopped_by = fit(
-                classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
-            )
-    except KeyboardInterrupt as error:
-        raise Cancelled(say("Stopped before the training had begun: nothing is kept.")) from error
-    classifier = classifier.to("cpu")
-    loop.checkpoints.load_best(classifier)
-    return Run(
-        classifier=classifier.eval(),
-        classes=dataset.classes,
-        channels=spec.channels,
-        size=stage.size,
-        fit=stage.fit,
-        value_unit=spec.value_unit,
-        value_range=statistics.value_range,
-        history=tuple(loop.history),
-        recipe=recipe,
-        dataset=dataset,
-        parts=dict(parts),
-        seed=recipe.seed,
-        best_epoch=loop.checkpoints.best_epoch,
-        stopped_by=stopped_by,
-        seconds=time.monotonic() - started,
-        device=device_name(accelerator),
-        versions=_versions(),
-        checkpoint=loop.checkpoints.best,
-        last_checkpoint=loop.checkpoints.last,
-        parent=parent,
-    )
-
-
-def _load(
-    parts: Mapping[str, tuple[Entry, ...]],
-    dataset: Dataset,
-    stage: Stage,
-    recipe: Recipe,
-    progress: Progress,
-) -> tuple[Part, Part, Statistics]:
-    """Training and selection images, and the statistics of the training images."""
-    used = (*parts["training"], *parts["selection"])
-    # all parts: what a test image is made of says nothing of its class, and one that does not fit cannot be judged
-    channels = channels_of([entry for entries in parts.values() for entry in entries], stage.channels)
-    spec = input_of(used, channels, stage.size, stage.fit)
-    learning, choosing = (part(parts[name], dataset.classes, spec) for name in ("training", "selection"))
-    keep = learning.nbytes() + choosing.nbytes() <= stage.cache_gib * _GIB
-    statistics = look_through(
-        learning, keep=keep, workers=stage.workers, message=say("Reading training images"), progress=progress
-    )
-    if min(statistics.std) == 0:
-        raise DataError(
-            say("All training images have the same value everywhere in one channel: nothing can be learnt.")
-        )
-    if keep:
-        look_through(
-            choosing,
-            keep=True,
-            workers=stage.workers,
-            message=say("Reading selection images"),
-            progress=progress,
-        )
-    if all(entry.picture.eight_bit for entry in used):
-        statistics = Statistics(statistics.mean, statistics.std, (0.0, 255.0))
-    return learning, choosing, statistics
-
-
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the programs that matter for a training."""
     found = {"python": platform.python_version()}
     for name in ("mikata", "torch", "torchvision", "lightning", "numpy"):
         try:
@@ -281,11 +174,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:  # run from a source tree that is not installed
             found[name] = "not installed"
     return found
-
-
-@contextmanager
-def _own_random_numbers(seed: int) -> Iterator[None]:
-    """Torch's random numbers from a seed, and afterwards as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(order.seed_of(seed, 0, "weights"))
-        yield

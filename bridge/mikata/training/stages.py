@@ -1,0 +1,227 @@
+"""Train a classifier in the stages of a recipe: from data sets and a recipe to a `Run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mikata import datasets
+from mikata.datasets import Dataset
+from mikata.errors import Cancelled, DataError
+from mikata.language import say
+from mikata.training import order
+from mikata.training.data import Part, Statistics, channels_of, input_of, look_through, part
+from mikata.training.fitting import accelerator_for, device_name, fit
+from mikata.training.plan import Parts, Planned, plan
+from mikata.training.pretraining import Memory, learn_formula
+from mikata.training.recipe import Recipe
+from mikata.training.run import Run, versions
+from mikata.training.stage import Stage
+from mikata.training.starting import start_network, start_of
+from mikata.types import SILENT, Progress
+
+_GIB = 2**30
+
+
+def train(
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    progress: Progress = SILENT,
+    parts: Parts | None = None,
+    read: Callable[[Path], Dataset] | None = None,
+    memory: Memory | None = None,
+) -> Run:
+    """Train a classifier as a recipe says, one stage after another.
+
+    The same data, recipe, versions and number of threads give the same weights on the CPU. Ctrl-C or
+    the door's cancel ends the training after the batch at hand; the weights of the last whole epoch
+    and of the best one are kept.
+
+    Parameters
+    ----------
+    dataset:
+        Labelled images of the last stage.
+    recipe:
+        How to train.
+    folder:
+        Gets the checkpoints ``best.pt`` and ``last.pt``: state dicts, plain tensors; those of earlier
+        stages come into folders inside.
+    progress:
+        Is told epoch, loss, selection accuracy and time left.
+    parts:
+        A split of `dataset` made before; None: by the recipe's shares and seed. Its test part is not looked at.
+    read:
+        Gives the data set of an earlier stage's path; None: reads it.
+    memory:
+        Is asked for stages that need not be trained again, and given those that were.
+
+    Returns
+    -------
+    Run
+        Of the last stage, with the records of those before it.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be split or learnt from.
+    RecipeError
+        If the recipe does not suit the data or this computer.
+    NetworkError
+        If the network or its weights do not exist or do not fit.
+    TrainingError
+        If the loss is no number any more, or the memory does not suffice; the best weights are kept.
+    OutputError
+        If a checkpoint cannot be written; the one before is kept.
+    Cancelled
+        If the user stopped it before the first epoch of the last stage had ended.
+    """
+    started = time.monotonic()
+    for number in range(len(recipe.stages)):
+        accelerator_for(recipe.stages[number], recipe)
+    planned = plan(dataset, recipe, parts, read or (lambda path: datasets.read(path, progress=progress)))
+    run: Run | None = None
+    for one in planned:
+        last = one.number == len(planned)
+        key = "" if last or memory is None else _key(recipe.at(one.number - 1), planned[: one.number])
+        if memory is not None and key in memory.runs:
+            run = memory.runs[key]
+            continue
+        where = folder if last else folder / f"stage {one.number}"
+        shown = progress if len(planned) == 1 else _Named(progress, one.name)
+        try:
+            run = _train_stage(one, recipe, run, where, shown, memory)
+        except KeyboardInterrupt as error:
+            raise Cancelled(say("Stopped before the training had begun: nothing is kept.")) from error
+        if memory is not None and key:
+            memory.runs[key] = run
+        if run.stopped_by == "interrupted" and not last:
+            raise Cancelled(
+                say(
+                    "Stopped in {stage}, before the last stage had begun: no package is made. Its weights are "
+                    "kept in {file}.",
+                    stage=one.name,
+                    file=run.checkpoint,
+                )
+            )
+    assert run is not None
+    return dataclasses.replace(run, seconds=time.monotonic() - started)
+
+
+def _key(recipe: Recipe, planned: list[Planned]) -> str:
+    """What makes the stages up to here what they are: settings, seed and the images of each part."""
+    said = recipe.to_dict()["stage"]
+    images = [
+        {name: [entry.picture.digest for entry in entries] for name, entries in one.parts.items()}
+        for one in planned
+    ]
+    return hashlib.sha256(json.dumps([recipe.seed, said, images]).encode()).hexdigest()
+
+
+class _Named(Progress):
+    """Says which stage it is that goes on."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._name = name
+
+    def show(self, message: str, done: int = 0, total: int = 0) -> None:
+        self._progress.show(f"{self._name}: {message}", done, total)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._progress.cancelled
+
+
+def _train_stage(
+    planned: Planned,
+    recipe: Recipe,
+    before: Run | None,
+    folder: Path,
+    progress: Progress,
+    memory: Memory | None,
+) -> Run:
+    started = time.monotonic()
+    stage, dataset, parts = planned.stage, planned.dataset, planned.parts
+    accelerator = accelerator_for(stage, recipe)
+    earlier = () if before is None else (*before.earlier, before.stage_record())
+    with order.own_random_numbers(recipe.seed):
+        learning, choosing, statistics = _load(parts, dataset, stage, progress)
+        spec = learning.spec
+        start = start_of(stage, spec, recipe, before)
+        if stage.source == "formula":
+            drawn = learn_formula(stage, spec.channels, recipe, folder / "formula", progress, memory)
+            start, earlier = drawn.start, (*earlier, drawn.record)
+        classifier = start_network(stage, spec, len(dataset.classes), statistics, start, recipe)
+        if stage.source == "unlabelled":
+            from mikata.training.unlabelled import learn_unlabelled
+
+            earlier = (*earlier, learn_unlabelled(classifier, learning, stage, recipe, progress))
+        loop, stopped_by = fit(
+            classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
+        )
+    classifier = classifier.to("cpu")
+    loop.checkpoints.load_best(classifier)
+    return Run(
+        classifier=classifier.eval(),
+        classes=dataset.classes,
+        channels=spec.channels,
+        size=stage.size,
+        fit=stage.fit,
+        value_unit=spec.value_unit,
+        value_range=statistics.value_range,
+        history=tuple(loop.history),
+        recipe=recipe.at(planned.number - 1),
+        dataset=dataset,
+        parts=dict(parts),
+        left_out=planned.left_out,
+        seed=recipe.seed,
+        best_epoch=loop.checkpoints.best_epoch,
+        stopped_by=stopped_by,
+        seconds=time.monotonic() - started,
+        device=device_name(accelerator),
+        versions=versions(),
+        checkpoint=loop.checkpoints.best,
+        last_checkpoint=loop.checkpoints.last,
+        parent=start.parent if before is None else before.parent,
+        earlier=earlier,
+        base=start.base if start.base is not None and start.base.classes == dataset.classes else None,
+    )
+
+
+def _load(
+    parts: Parts,
+    dataset: Dataset,
+    stage: Stage,
+    progress: Progress,
+) -> tuple[Part, Part, Statistics]:
+    """Training and selection images, and the statistics of the training images."""
+    used = (*parts["training"], *parts["selection"])
+    # all parts: what a test image is made of says nothing of its class, and one that does not fit cannot be judged
+    channels = channels_of([entry for entries in parts.values() for entry in entries], stage.channels)
+    spec = input_of(used, channels, stage.size, stage.fit)
+    learning, choosing = (part(parts[name], dataset.classes, spec) for name in ("training", "selection"))
+    keep = learning.nbytes() + choosing.nbytes() <= stage.cache_gib * _GIB
+    statistics = look_through(
+        learning, keep=keep, workers=stage.workers, message=say("Reading training images"), progress=progress
+    )
+    if min(statistics.std) == 0:
+        raise DataError(
+            say("All training images have the same value everywhere in one channel: nothing can be learnt.")
+        )
+    if keep:
+        look_through(
+            choosing,
+            keep=True,
+            workers=stage.workers,
+            message=say("Reading selection images"),
+            progress=progress,
+        )
+    if all(entry.picture.eight_bit for entry in used):
+        statistics = Statistics(statistics.mean, statistics.std, (0.0, 255.0))
+    return learning, choosing, statistics

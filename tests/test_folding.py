@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from labelled import patients, write_folders, write_table
 from mikata import datasets
-from mikata.datasets import Dataset, Entry, Fold, Picture, folds, fold_of_each
+from mikata.datasets import Dataset, Entry, Fold, Picture, fold_of_each, folds
 from mikata.datasets.splitting import deal
 from mikata.errors import DataError, ParameterError
 
@@ -135,7 +135,9 @@ def test_images_marked_as_test_are_reserved_or_folded(tmp_path: Path) -> None:
     _check(dataset, reserved, 3, 1, 24)
     assert not any(e.split == "test" for f in reserved for part in f.parts.values() for e in part)
     (numbers,) = fold_of_each(reserved, 32)
-    assert [(n == -1) == (e.split == "test") for n, e in zip(numbers, dataset.entries, strict=True)] == [True] * 32
+    assert [(n == -1) == (e.split == "test") for n, e in zip(numbers, dataset.entries, strict=True)] == [
+        True
+    ] * 32
     everything = folds(dataset, count=3, given="folded")
     _check(dataset, everything, 3, 1, 32)
 
@@ -157,7 +159,7 @@ def test_too_few_patients_or_images_of_a_class_are_refused() -> None:
     with pytest.raises(DataError, match="'b' has only 12 images that can be told apart, too few for 13"):
         folds(_dataset([(label, "") for label, _ in rows] + [("a", "")] * 9), count=13, selection=0.1)
     # two patients fill two test parts, but leave only one for training and selection
-    with pytest.raises(DataError, match="'b' has no image in the (selection|training) part of fold 1"):
+    with pytest.raises(DataError, match=r"'b' has no image in the (selection|training) part of fold 1"):
         folds(_dataset([(f, p) for f, p in rows if p != "b2"]), count=2)
     marked = ["test" if label == "b" else "training" for label, _ in rows]
     with pytest.raises(DataError, match="'b' has only 0 patients"):

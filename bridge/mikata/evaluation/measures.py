@@ -41,6 +41,17 @@ def numbered(entries: Sequence[Entry]) -> tuple[NDArray[np.int64], int | None, U
     return np.arange(len(entries)), None, "image"
 
 
+def units_concerned(units: NDArray[np.int64], truth: NDArray[np.int64], classes: int) -> list[int]:
+    """Number of units (patients) that each of the `FIGURES` rests on.
+
+    For a mean over classes, and for the area under the curve, of the class with the fewest.
+    """
+    everyone = len(np.unique(units))
+    fewest = min(len(np.unique(units[truth == k])) for k in range(classes))
+    whole = ("accuracy", "weighted_precision", "weighted_f1")
+    return [everyone if name in whole else fewest for name in FIGURES]
+
+
 def per_class(confusions: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Recalls, precisions, F1s and accuracies of one class against the rest, each (..., K).
 

@@ -44,7 +44,7 @@ class Ranking:
         order = np.lexsort((scores, found))
         values, yes, stratum = scores[order], positive[order], found[order]
         self._positive, self._negative = units[order][yes], units[order][~yes]
-        # numbers of negatives before each positive: in its stratum's front, below it, and not above it
+        # numbers of negatives below each positive, and not above it; ends of the strata among both
         new = np.ones(len(order), bool)
         new[1:] = (values[1:] != values[:-1]) | (stratum[1:] != stratum[:-1])
         group = np.cumsum(new) - 1
@@ -52,10 +52,10 @@ class Ranking:
         starts = np.append(np.flatnonzero(new), len(order))
         self._below = negatives[starts[group]][yes]
         self._not_above = negatives[starts[group + 1]][yes]
-        edges = np.searchsorted(stratum, np.arange(stratum.max(initial=0) + 2))
-        self._front = negatives[edges[stratum]][yes]
-        self._back = negatives[edges[stratum + 1]][yes]
         self._ties = bool((self._below != self._not_above).any())
+        edges = np.searchsorted(stratum, np.arange(stratum.max(initial=0) + 2))
+        self._negative_edges = negatives[edges]
+        self._positive_edges = edges - negatives[edges]
 
     def area(self, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
         """Area (R,) for how often each unit counts (U, R); NaN where there is no pair.
@@ -65,13 +65,19 @@ class Ranking:
         before = np.zeros((len(self._negative) + 1, drawn.shape[1]))
         np.cumsum(drawn[self._negative], axis=0, out=before[1:])
         counts = drawn[self._positive]
-        front = before[self._front]
-        won = before[self._below] - front
+        won = np.einsum("ir,ir->r", counts, before[self._below])
         if self._ties:
-            won = (won + before[self._not_above] - front) / 2
-        pairs = np.einsum("ir,ir->r", counts, before[self._back] - front)
+            won = (won + np.einsum("ir,ir->r", counts, before[self._not_above])) / 2
+        pairs = np.zeros_like(won)
+        for first, last, low, high in zip(
+            self._positive_edges, self._positive_edges[1:], self._negative_edges, self._negative_edges[1:],
+            strict=False,
+        ):  # fmt: skip
+            of_stratum = counts[first:last].sum(0)
+            pairs += of_stratum * (before[high] - before[low])
+            won -= of_stratum * before[low]
         with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: not defined
-            return np.asarray(np.einsum("ir,ir->r", counts, won) / pairs)
+            return np.asarray(won / pairs)
 
 
 def rankings(
@@ -119,9 +125,7 @@ def area(found: list[Ranking], drawn: NDArray[np.float64]) -> NDArray[np.float64
     return total / len(found)
 
 
-def auc(
-    truth: NDArray[np.int64], probabilities: NDArray[np.floating], kind: Kind = "one-vs-rest"
-) -> float:
+def auc(truth: NDArray[np.int64], probabilities: NDArray[np.floating], kind: Kind = "one-vs-rest") -> float:
     """Area under the ROC curve of a classifier, as `rankings` defines it.
 
     Parameters

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from mikata.datasets import NOT_STATED, Dataset, Entry
 from mikata.evaluation.intervals import LEVEL, Interval, drawings, mean_of_shares, percentiles, wilson
-from mikata.evaluation.measures import FIGURES, Judged, Unit, numbered, of_all_classes, per_class
+from mikata.evaluation.measures import (
+    FIGURES,
+    Judged,
+    Unit,
+    numbered,
+    of_all_classes,
+    per_class,
+    units_concerned,
+)
 from mikata.evaluation.ranking import Kind
 from mikata.evaluation.report import AverageScores, ClassScores, Report, Score
 from mikata.evaluation.words import BOOTSTRAP, WILSON_ALL, WILSON_F1
@@ -154,7 +162,7 @@ def _resampled(
         [_statistics(judged, drawn) for drawn in drawings(int(units.max()) + 1, seed=seed, size=size)]
     )
     intervals = {}
-    concerned = units_concerned(units, truth, predicted, judged.classes)
+    concerned = _concerned(units, truth, predicted, judged.classes)
     for column, value in enumerate(values):
         low, high = percentiles(draws[:, column])
         if math.isfinite(value) and high - low < 1e-12:
@@ -164,30 +172,19 @@ def _resampled(
     return intervals
 
 
-def units_concerned(
+def _concerned(
     units: NDArray[np.int64], truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> list[int]:
-    """Number of units (patients) behind each of the `FIGURES`, then of each class's four scores (7 + 4 K).
-
-    For a mean over classes, and for the area under the curve, of the class with the fewest.
-    """
+    """Number of units (patients) behind each of the `FIGURES`, then behind each class's four scores (7 + 4 K)."""
 
     def count(mask: NDArray[np.bool_]) -> int:
         return len(np.unique(units[mask]))
 
-    everyone = len(np.unique(units))
     true = [count(truth == k) for k in range(classes)]
     said = [count(predicted == k) for k in range(classes)]
     either = [count((truth == k) | (predicted == k)) for k in range(classes)]
-    fewest = min(true)
-    whole = {"accuracy": everyone, "weighted_precision": everyone, "weighted_f1": everyone}
-    return [
-        *(whole.get(name, fewest) for name in FIGURES),
-        *true,
-        *said,
-        *either,
-        *[everyone] * classes,
-    ]
+    everyone = len(np.unique(units))
+    return [*units_concerned(units, truth, classes), *true, *said, *either, *[everyone] * classes]
 
 
 def _without_spread(value: float, count: int, unit: Unit) -> Interval:

@@ -25,7 +25,7 @@ WILSON_ALL = {
 }
 WILSON_F1 = "Wilson of TP / (TP + FP + FN), as F1"
 
-_FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
+FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
 
 
 def english(message: str, /, **values: Any) -> str:
@@ -93,7 +93,7 @@ def notes(report: Report, say: Say = say) -> tuple[str, ...]:
         )
     elif report.n_patients == 1 < report.n:
         found.append(say("Only 1 patient: intervals from resampling so few are too short."))
-    elif report.n_patients < min(report.n, _FEW_PATIENTS):
+    elif report.n_patients < min(report.n, FEW_PATIENTS):
         found.append(
             say("Only {n} patients: intervals from resampling so few are too short.", n=report.n_patients)
         )
@@ -132,9 +132,7 @@ def method(name: str) -> str:
         WILSON_F1: say("Wilson of TP / (TP + FP + FN), as F1"),
         WILSON_ALL["patient"]: say("Wilson over patients, since all resamples agree"),
         WILSON_ALL["image"]: say("Wilson over images, since all resamples agree"),
-        BOOTSTRAP["patient"]: say(
-            "bootstrap over patients, {count} resamples, percentiles", count=RESAMPLES
-        ),
+        BOOTSTRAP["patient"]: say("bootstrap over patients, {count} resamples, percentiles", count=RESAMPLES),
         BOOTSTRAP["image"]: say("bootstrap over images, {count} resamples, percentiles", count=RESAMPLES),
     }
     return known.get(name, name)
@@ -164,12 +162,13 @@ def area(report: Report, say: Say = say) -> str:
 
 
 def figure(key: str, say: Say = say) -> str:
-    """Name of a figure by its key, one of `mikata.evaluation.measures.FIGURES`."""
+    """Name of a figure by its key, one of `mikata.evaluation.comparison.COMPARED`."""
     return {
         "accuracy": say("Accuracy"),
         "balanced_accuracy": say("Balanced accuracy"),
         "macro_precision": say("Macro precision"),
         "macro_f1": say("Macro F1"),
+        "micro_f1": say("Micro F1"),
         "weighted_precision": say("Weighted precision"),
         "weighted_f1": say("Weighted F1"),
         "auc": say("AUC"),

@@ -1,7 +1,19 @@
-"""Labelled images: a folder or a table read into a `Dataset`, and its split by patient."""
+"""Labelled images: a folder or a table read into a `Dataset`, its split and its folds by patient."""
 
 from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Picture
+from mikata.datasets.folding import Fold, fold_of_each, folds
 from mikata.datasets.reading import read
 from mikata.datasets.splitting import split
 
-__all__ = ["NOT_STATED", "PARTS", "Dataset", "Entry", "Picture", "read", "split"]
+__all__ = [
+    "NOT_STATED",
+    "PARTS",
+    "Dataset",
+    "Entry",
+    "Fold",
+    "Picture",
+    "fold_of_each",
+    "folds",
+    "read",
+    "split",
+]

@@ -59,10 +59,10 @@ def split(
             )
         )
     shares = {"training": 1 - test - selection, "selection": selection, "test": test}
-    groups = _groups(dataset.entries)
+    groups = groups_of(dataset.entries)
     given = {entry.split for entry in dataset.entries} - {""}
     if given:
-        _check_given(dataset, groups, given)
+        check_given(dataset, groups, given)
     parts = [entry.split for entry in dataset.entries]
     wanted = [part for part in PARTS if part not in given]
     if wanted:
@@ -72,7 +72,7 @@ def split(
         labels = np.array([classes[dataset.entries[i].label] for i in open_entries])
         members = np.array([groups[i] for i in open_entries])
         fractions = np.array([shares[part] for part in wanted])
-        chosen = _deal(labels, members, fractions / fractions.sum(), len(classes), seed)
+        chosen = deal(labels, members, fractions / fractions.sum(), len(classes), seed)
         for i, number in zip(open_entries, chosen, strict=True):
             parts[i] = wanted[number]
     result = {
@@ -83,7 +83,7 @@ def split(
     return result
 
 
-def _groups(entries: Sequence[Entry]) -> list[int]:
+def groups_of(entries: Sequence[Entry]) -> list[int]:
     """A number for each entry, equal for those that must stay together: same patient (or study) or picture."""
     parent = list(range(len(entries)))
 
@@ -103,7 +103,14 @@ def _groups(entries: Sequence[Entry]) -> list[int]:
     return [root(i) for i in range(len(entries))]
 
 
-def _check_given(dataset: Dataset, groups: list[int], given: set[str]) -> None:
+def check_given(dataset: Dataset, groups: list[int], given: set[str]) -> None:
+    """Refuse a column ``split`` that has no training part, or a group (`groups_of`) in two parts.
+
+    Raises
+    ------
+    DataError
+        With the two files in question.
+    """
     if "training" not in given:
         raise DataError(say("{path}: the column 'split' has no row for training.", path=dataset.path))
     first: dict[int, Entry] = {}
@@ -136,14 +143,27 @@ def _check_given(dataset: Dataset, groups: list[int], given: set[str]) -> None:
         )
 
 
-def _deal(
+def deal(
     labels: NDArray[np.int64],
     members: NDArray[np.int64],
     fractions: NDArray[np.float64],
     classes: int,
-    seed: int,
+    seed: int | Sequence[int],
+    *,
+    largest_first: bool = True,
 ) -> NDArray[np.int64]:
-    """Number of the part for each entry."""
+    """Number of the part (N,) for each entry.
+
+    Parameters
+    ----------
+    labels, members:
+        (N,) number of the class, and of the group that stays together.
+    fractions:
+        (parts,) wanted shares, which add up to 1.
+    largest_first:
+        Gives the shares that are met best, but where groups differ in size nearly the same parts for every
+        seed; else groups are dealt in any order before they are moved and swapped.
+    """
     _, group = np.unique(members, return_inverse=True)
     count = int(group.max()) + 1
     images = np.zeros((count, classes))
@@ -154,7 +174,7 @@ def _deal(
     target = np.maximum(target, 1e-9)  # a class that this call does not see: no cost, no division by 0
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(count)
-    order = shuffled[np.argsort(-images.sum(1)[shuffled], kind="stable")]
+    order = shuffled[np.argsort(-images.sum(1)[shuffled], kind="stable")] if largest_first else shuffled
     part = np.zeros(count, np.int64)
     held = np.zeros_like(target)
     for g in order:

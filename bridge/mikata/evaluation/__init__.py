@@ -1,18 +1,65 @@
 """How good a classifier is on images it has not seen, each figure with its interval."""
 
+from mikata.evaluation.abstaining import (
+    Abstention,
+    RiskCoverage,
+    Threshold,
+    abstain,
+    risk_coverage,
+    threshold_for,
+)
+from mikata.evaluation.agreeing import AGREEMENT, Agreement, Intraclass, agreement, intraclass
+from mikata.evaluation.cautions import basis, cautions
+from mikata.evaluation.choosing import MARGIN, Choice, Verdict, better, verdict
+from mikata.evaluation.comparing import compare
+from mikata.evaluation.comparison import COMPARED, Comparison, Difference, Measured, Method, Spread
 from mikata.evaluation.intervals import Interval, clopper_pearson, wilson
-from mikata.evaluation.report import ClassScores, Figure, Report, Score
+from mikata.evaluation.measures import FIGURES
+from mikata.evaluation.paired import ResampledT, corrected_t, holm
+from mikata.evaluation.ranking import auc
+from mikata.evaluation.report import AverageScores, ClassScores, Figure, Report, Score
 from mikata.evaluation.running import evaluate
 from mikata.evaluation.scoring import score
 
 __all__ = [
+    "AGREEMENT",
+    "COMPARED",
+    "FIGURES",
+    "MARGIN",
+    "Abstention",
+    "Agreement",
+    "AverageScores",
+    "Choice",
     "ClassScores",
+    "Comparison",
+    "Difference",
     "Figure",
     "Interval",
+    "Intraclass",
+    "Measured",
+    "Method",
     "Report",
+    "ResampledT",
+    "RiskCoverage",
     "Score",
+    "Spread",
+    "Threshold",
+    "Verdict",
+    "abstain",
+    "agreement",
+    "auc",
+    "basis",
+    "better",
+    "cautions",
     "clopper_pearson",
+    "compare",
+    "corrected_t",
     "evaluate",
+    "holm",
+    "intraclass",
+    "risk_coverage",
     "score",
+    "threshold_for",
+    "verdict",
     "wilson",
 ]

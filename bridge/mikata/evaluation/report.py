@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from mikata.datasets import Dataset, Entry
 from mikata.evaluation import words
 from mikata.evaluation.intervals import Interval
+from mikata.evaluation.measures import Unit
+from mikata.evaluation.ranking import Kind
 from mikata.evaluation.words import Say, english
 from mikata.training.run import NOTICE
 
-Unit = Literal["image", "patient"]
+Average = Literal["macro", "micro", "weighted"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,26 @@ class ClassScores:
     compared with an accuracy over all classes."""
 
 
+@dataclass(frozen=True)
+class AverageScores:
+    """Scores of all classes in one: the mean over classes, over images, or over classes by their size.
+
+    Attributes
+    ----------
+    name:
+        ``macro``: the mean of the classes. ``micro``: from the counts of all classes together; with one class for
+        each image all three are the accuracy. ``weighted``: the mean of the classes, each with the weight of its
+        number of images; its recall is the accuracy.
+    recall, precision, f1:
+        A class that no image is predicted as counts with a precision of 0.
+    """
+
+    name: Average
+    recall: Score
+    precision: Score
+    f1: Score
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """What an evaluation found.
@@ -118,6 +140,12 @@ class Report:
         Share of images whose most probable class is the true one.
     balanced_accuracy:
         Mean recall of the classes.
+    averages:
+        Macro, micro and weighted recall, precision and F1.
+    auc:
+        Area under the ROC curve: of two classes, for the second.
+    auc_kind:
+        How it is made of more than two classes.
     per_class:
         Recall, precision and F1 of each class.
     skipped:
@@ -139,6 +167,9 @@ class Report:
     unit: Unit
     accuracy: Score
     balanced_accuracy: Score
+    averages: tuple[AverageScores, ...]
+    auc: Score
+    auc_kind: Kind
     per_class: tuple[ClassScores, ...]
     skipped: tuple[tuple[Path, str], ...]
     references: dict[str, int]
@@ -161,11 +192,18 @@ class Report:
         return tuple(self.classes[i] for i in self.probabilities.argmax(1))
 
     def figures(self, say: Say = english) -> tuple[Figure, ...]:
-        """All scores in the order accuracy, balanced accuracy, classes; NaN where one is not defined.
+        """All scores in the order accuracy, balanced accuracy, AUC, averages, classes; NaN where not defined.
 
         `say` gives the names their language; tables and packages have them in English.
         """
-        named = [(say("Accuracy"), self.accuracy), (say("Balanced accuracy"), self.balanced_accuracy)]
+        named = [
+            (say("Accuracy"), self.accuracy),
+            (say("Balanced accuracy"), self.balanced_accuracy),
+            (words.area(self, say), self.auc),
+        ]
+        for average in self.averages:
+            recall, precision, f1 = words.averages(average.name, say)
+            named += [(recall, average.recall), (precision, average.precision), (f1, average.f1)]
         for scores in self.per_class:
             named += [
                 (say("Recall of {name}", name=scores.name), scores.recall),
@@ -199,6 +237,18 @@ class Report:
             "confusion": self.confusion.tolist(),
             "accuracy": self.accuracy.record(),
             "balanced_accuracy": self.balanced_accuracy.record(),
+            "averages": {
+                average.name: {
+                    "recall": average.recall.record(),
+                    "precision": average.precision.record(),
+                    "f1": average.f1.record(),
+                }
+                for average in self.averages
+            },
+            "auc": {
+                **self.auc.record(),
+                "of": f"class {self.classes[1]}" if len(self.classes) == 2 else self.auc_kind,
+            },
             "per_class": [
                 {
                     "name": scores.name,

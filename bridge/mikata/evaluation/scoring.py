@@ -11,16 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.datasets import NOT_STATED, Dataset, Entry
-from mikata.evaluation.intervals import (
-    LEVEL,
-    Interval,
-    mean_of_shares,
-    percentiles,
-    resampled,
-    wilson,
+from mikata.evaluation.intervals import LEVEL, Interval, drawings, mean_of_shares, percentiles, wilson
+from mikata.evaluation.measures import (
+    FIGURES,
+    Judged,
+    Unit,
+    numbered,
+    of_all_classes,
+    per_class,
+    units_concerned,
 )
-from mikata.evaluation.report import ClassScores, Report, Score, Unit
-from mikata.evaluation.words import BOOTSTRAP, WILSON_F1, WILSON_PATIENTS
+from mikata.evaluation.ranking import Kind
+from mikata.evaluation.report import AverageScores, ClassScores, Report, Score
+from mikata.evaluation.words import BOOTSTRAP, WILSON_ALL, WILSON_F1
+
+_ALL = len(FIGURES)  # columns of the whole classifier; those of the classes come after them
 
 
 def score(
@@ -32,44 +37,49 @@ def score(
     seed: int = 0,
     test_of: Dataset | None = None,
     seen: int = 0,
+    auc: Kind = "one-vs-rest",
 ) -> Report:
     """Scores of predictions that are already there.
 
-    Where every image is independent (one image for each patient, or patients unknown), intervals are
-    Wilson's: F1 through TP / (TP + FP + FN), of which it is a monotone function and which is a share,
-    and balanced accuracy through the recalls. Where patients have several images, patients are
-    resampled (percentiles of 2000 draws): images of one patient are not independent, and treating
-    them so gives intervals that are too short. Where all draws agree (everything right), the draws
-    say nothing, and Wilson's interval over the patients stands in.
+    Where every image is independent (one image for each patient, or patients unknown), intervals of shares
+    are Wilson's: F1 through TP / (TP + FP + FN), of which it is a monotone function and which is a share,
+    and balanced accuracy through the recalls. Averages of precision and F1, and the area under the ROC
+    curve, are no such shares: the patients are resampled (percentiles of 2000 draws), or the images where
+    patients are not known. Where patients have several images, patients are resampled for every figure:
+    images of one patient are not independent, and treating them so gives intervals that are too short.
+    Draws in which a class has no image are left out of the figures that need it. Where all draws agree
+    (everything right), the draws say nothing, and Wilson's interval over the patients stands in.
 
     Parameters
     ----------
     probabilities:
         (n, K), rows as `entries`, columns as `classes`.
+    seed:
+        Of the resampling.
     test_of, seen:
         What is known of the images, as in `Report`.
+    auc:
+        Of more than two classes: each against the rest, or all pairs (Hand and Till 2001).
     """
     numbers = {name: number for number, name in enumerate(classes)}
+    count = len(classes)
     truth = np.array([numbers[entry.label] for entry in entries])
     predicted = probabilities.argmax(1)
-    confusion = _confusion(truth, predicted, np.ones(len(truth)), len(classes)).astype(np.int64)
-    known = all(entry.patient for entry in entries)
-    n_patients = len({entry.patient for entry in entries}) if known else None
-    clustered = n_patients is not None and n_patients < len(entries)
-    unit: Unit = "patient" if known else "image"
-    values = _statistics(confusion.astype(np.float64))
-    if clustered:
-        intervals = _by_patient(entries, truth, predicted, values, len(classes), seed)
-    else:
-        intervals = _independent(confusion)
-    sizes = _sizes(confusion)
+    units, n_patients, unit = numbered(entries)
+    judged = Judged(truth, probabilities, units, kind=auc)
+    everyone = np.ones((int(units.max()) + 1, 1))
+    confusion = judged.confusions(everyone)[0].astype(np.int64)
+    values = _statistics(judged, everyone)[0]
+    intervals = _resampled(judged, units, truth, predicted, values, unit, seed)
+    if n_patients is None or n_patients == len(entries):
+        intervals |= _independent(confusion)
+    sizes = [len(entries)] * _ALL + [n for _, n in _shares(confusion)]
     scores = [
-        Score(float(value), interval, int(n), unit)
-        for value, interval, n in zip(values, intervals, sizes, strict=True)
+        Score(float(value), intervals[column], int(n), unit)
+        for column, (value, n) in enumerate(zip(values, sizes, strict=True))
     ]
-    count = len(classes)
+    whole = dict(zip(FIGURES, scores, strict=False))
     references = dict(sorted(Counter(entry.reference or NOT_STATED for entry in entries).items()))
-    per_class = tuple(ClassScores(name, *scores[2 + i :: count]) for i, name in enumerate(classes))
     return Report(
         classes=tuple(classes),
         entries=tuple(entries),
@@ -78,9 +88,16 @@ def score(
         n=len(entries),
         n_patients=n_patients,
         unit=unit,
-        accuracy=scores[0],
-        balanced_accuracy=scores[1],
-        per_class=per_class,
+        accuracy=whole["accuracy"],
+        balanced_accuracy=whole["balanced_accuracy"],
+        averages=(
+            AverageScores("macro", whole["balanced_accuracy"], whole["macro_precision"], whole["macro_f1"]),
+            AverageScores("micro", whole["accuracy"], whole["accuracy"], whole["accuracy"]),
+            AverageScores("weighted", whole["accuracy"], whole["weighted_precision"], whole["weighted_f1"]),
+        ),
+        auc=whole["auc"],
+        auc_kind=auc,
+        per_class=tuple(ClassScores(name, *scores[_ALL + i :: count]) for i, name in enumerate(classes)),
         skipped=skipped,
         references=references,
         test_of=test_of,
@@ -88,22 +105,10 @@ def score(
     )
 
 
-def _confusion(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], weights: NDArray[np.float64], classes: int
-) -> NDArray[np.float64]:
-    flat = np.bincount(truth * classes + predicted, weights=weights, minlength=classes * classes)
-    return flat.astype(np.float64).reshape(classes, classes)
-
-
-def _statistics(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Accuracy, balanced accuracy, then recalls, precisions, F1s and one-against-the-rest accuracies (2 + 4 K,)."""
-    right = np.diag(confusion)
-    true, said = confusion.sum(1), confusion.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is NaN: not defined
-        recall, precision, f1 = right / true, right / said, 2 * right / (true + said)
-    total = confusion.sum()
-    against = (total - true - said + 2 * right) / total
-    return np.concatenate([[right.sum() / total, recall.mean()], recall, precision, f1, against])
+def _statistics(judged: Judged, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The `FIGURES`, then recalls, precisions, F1s and one-against-the-rest accuracies: (R, 7 + 4 K)."""
+    confusions = judged.confusions(drawn)
+    return np.column_stack([of_all_classes(confusions), judged.areas(drawn), *per_class(confusions)])
 
 
 def _shares(confusion: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -121,24 +126,20 @@ def _shares(confusion: NDArray[np.int64]) -> list[tuple[int, int]]:
     return [*shares, *((int(n), int(total)) for n in total - true - said + 2 * right)]
 
 
-def _sizes(confusion: NDArray[np.int64]) -> list[int]:
-    total = int(confusion.sum())
-    return [total, total, *(n for _, n in _shares(confusion))]
-
-
-def _independent(confusion: NDArray[np.int64]) -> list[Interval]:
+def _independent(confusion: NDArray[np.int64]) -> dict[int, Interval]:
+    """Intervals by column of what is a share, or a mean of shares, of independent images."""
     count = len(confusion)
     shares = _shares(confusion)
-    singles = [wilson(*share) for share in shares]
-    f1s = [_f1_of_jaccard(interval) for interval in singles[2 * count : 3 * count]]
     recalls = shares[:count]
-    return [
-        wilson(int(np.trace(confusion)), int(confusion.sum())),
-        mean_of_shares([r for r, _ in recalls], [n for _, n in recalls]),
-        *singles[: 2 * count],
-        *f1s,
-        *singles[3 * count :],
-    ]
+    found = {
+        FIGURES.index("accuracy"): wilson(int(np.trace(confusion)), int(confusion.sum())),
+        FIGURES.index("balanced_accuracy"): mean_of_shares([r for r, _ in recalls], [n for _, n in recalls]),
+    }
+    for column, share in enumerate(shares):
+        interval = wilson(*share)
+        is_f1 = 2 * count <= column < 3 * count
+        found[_ALL + column] = _f1_of_jaccard(interval) if is_f1 else interval
+    return found
 
 
 def _f1_of_jaccard(interval: Interval) -> Interval:
@@ -146,44 +147,46 @@ def _f1_of_jaccard(interval: Interval) -> Interval:
     return Interval(low, high, WILSON_F1, interval.level)
 
 
-def _by_patient(
-    entries: Sequence[Entry],
+def _resampled(
+    judged: Judged,
+    units: NDArray[np.int64],
     truth: NDArray[np.int64],
     predicted: NDArray[np.int64],
     values: NDArray[np.float64],
-    classes: int,
+    unit: Unit,
     seed: int,
-) -> list[Interval]:
-    _, units = np.unique([entry.patient for entry in entries], return_inverse=True)
-    draws = resampled(
-        units, lambda weights: _statistics(_confusion(truth, predicted, weights, classes)), seed=seed
+) -> dict[int, Interval]:
+    """Intervals by column from resampling units."""
+    size = max(len(truth), judged.classes**2)
+    draws = np.concatenate(
+        [_statistics(judged, drawn) for drawn in drawings(int(units.max()) + 1, seed=seed, size=size)]
     )
-    intervals = []
-    concerned = _patients_concerned(units, truth, predicted, classes)
+    intervals = {}
+    concerned = _concerned(units, truth, predicted, judged.classes)
     for column, value in enumerate(values):
         low, high = percentiles(draws[:, column])
         if math.isfinite(value) and high - low < 1e-12:
-            intervals.append(_without_spread(float(value), concerned[column]))
+            intervals[column] = _without_spread(float(value), concerned[column], unit)
         else:
-            intervals.append(Interval(low, high, BOOTSTRAP, LEVEL))
+            intervals[column] = Interval(low, high, BOOTSTRAP[unit], LEVEL)
     return intervals
 
 
-def _patients_concerned(
+def _concerned(
     units: NDArray[np.int64], truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> list[int]:
-    """Number of patients behind each statistic; for balanced accuracy, of the class with the fewest."""
+    """Number of units (patients) behind each of the `FIGURES`, then behind each class's four scores (7 + 4 K)."""
 
-    def patients(mask: NDArray[np.bool_]) -> int:
+    def count(mask: NDArray[np.bool_]) -> int:
         return len(np.unique(units[mask]))
 
+    true = [count(truth == k) for k in range(classes)]
+    said = [count(predicted == k) for k in range(classes)]
+    either = [count((truth == k) | (predicted == k)) for k in range(classes)]
     everyone = len(np.unique(units))
-    true = [patients(truth == k) for k in range(classes)]
-    said = [patients(predicted == k) for k in range(classes)]
-    either = [patients((truth == k) | (predicted == k)) for k in range(classes)]
-    return [everyone, min(true), *true, *said, *either, *[everyone] * classes]
+    return [*units_concerned(units, truth, classes), *true, *said, *either, *[everyone] * classes]
 
 
-def _without_spread(value: float, patients: int) -> Interval:
-    interval = wilson(value * patients, patients)
-    return Interval(interval.low, interval.high, WILSON_PATIENTS, LEVEL)
+def _without_spread(value: float, count: int, unit: Unit) -> Interval:
+    interval = wilson(value * count, count)
+    return Interval(interval.low, interval.high, WILSON_ALL[unit], LEVEL)

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 Say = Callable[..., str]
 """`mikata.language.say`, or `english`, which does the same without a catalogue."""
 
-BOOTSTRAP = f"bootstrap over patients, {RESAMPLES} resamples, percentiles"
-WILSON_PATIENTS = "Wilson over patients, since all resamples agree"
+BOOTSTRAP = {
+    "patient": f"bootstrap over patients, {RESAMPLES} resamples, percentiles",
+    "image": f"bootstrap over images, {RESAMPLES} resamples, percentiles",
+}
+WILSON_ALL = {
+    "patient": "Wilson over patients, since all resamples agree",
+    "image": "Wilson over images, since all resamples agree",
+}
 WILSON_F1 = "Wilson of TP / (TP + FP + FN), as F1"
 
-_FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
+FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
 
 
 def english(message: str, /, **values: Any) -> str:
@@ -87,7 +93,7 @@ def notes(report: Report, say: Say = say) -> tuple[str, ...]:
         )
     elif report.n_patients == 1 < report.n:
         found.append(say("Only 1 patient: intervals from resampling so few are too short."))
-    elif report.n_patients < min(report.n, _FEW_PATIENTS):
+    elif report.n_patients < min(report.n, FEW_PATIENTS):
         found.append(
             say("Only {n} patients: intervals from resampling so few are too short.", n=report.n_patients)
         )
@@ -95,8 +101,21 @@ def notes(report: Report, say: Say = say) -> tuple[str, ...]:
     if absent:
         found.append(
             say(
-                "No image of {classes}: recall and balanced accuracy are not defined.",
+                "No image of {classes}: its recall, macro averages with balanced accuracy, and AUC are not "
+                "defined.",
                 classes=", ".join(absent),
+            )
+        )
+    never = [
+        name
+        for name, column in zip(report.classes, report.confusion.T, strict=True)
+        if not column.sum() and name not in absent
+    ]
+    if never:
+        found.append(
+            say(
+                "No image was taken for {classes}: averages count its precision as 0.",
+                classes=", ".join(never),
             )
         )
     if report.skipped:
@@ -111,8 +130,10 @@ def method(name: str) -> str:
         "Clopper-Pearson": say("Clopper-Pearson"),
         "MOVER over Wilson": say("MOVER over Wilson"),
         WILSON_F1: say("Wilson of TP / (TP + FP + FN), as F1"),
-        WILSON_PATIENTS: say("Wilson over patients, since all resamples agree"),
-        BOOTSTRAP: say("bootstrap over patients, {count} resamples, percentiles", count=RESAMPLES),
+        WILSON_ALL["patient"]: say("Wilson over patients, since all resamples agree"),
+        WILSON_ALL["image"]: say("Wilson over images, since all resamples agree"),
+        BOOTSTRAP["patient"]: say("bootstrap over patients, {count} resamples, percentiles", count=RESAMPLES),
+        BOOTSTRAP["image"]: say("bootstrap over images, {count} resamples, percentiles", count=RESAMPLES),
     }
     return known.get(name, name)
 
@@ -120,3 +141,35 @@ def method(name: str) -> str:
 def unit(name: str) -> str:
     """What was taken as independent, `Score.unit`, in the user's language."""
     return {"image": say("image"), "patient": say("patient")}[name]
+
+
+def averages(name: str, say: Say = say) -> tuple[str, str, str]:
+    """Names of recall, precision and F1 of an average, `AverageScores.name`."""
+    return {
+        "macro": (say("Macro recall"), say("Macro precision"), say("Macro F1")),
+        "micro": (say("Micro recall"), say("Micro precision"), say("Micro F1")),
+        "weighted": (say("Weighted recall"), say("Weighted precision"), say("Weighted F1")),
+    }[name]
+
+
+def area(report: Report, say: Say = say) -> str:
+    """Name of the area under the curve, which says what it is of."""
+    if len(report.classes) == 2:
+        return say("AUC of {name}", name=report.classes[1])
+    if report.auc_kind == "hand-till":
+        return say("AUC of all pairs of classes (Hand and Till)")
+    return say("AUC, each class against the rest, macro")
+
+
+def figure(key: str, say: Say = say) -> str:
+    """Name of a figure by its key, one of `mikata.evaluation.comparison.COMPARED`."""
+    return {
+        "accuracy": say("Accuracy"),
+        "balanced_accuracy": say("Balanced accuracy"),
+        "macro_precision": say("Macro precision"),
+        "macro_f1": say("Macro F1"),
+        "micro_f1": say("Micro F1"),
+        "weighted_precision": say("Weighted precision"),
+        "weighted_f1": say("Weighted F1"),
+        "auc": say("AUC"),
+    }[key]

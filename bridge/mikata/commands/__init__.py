@@ -5,10 +5,10 @@ from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
 from mikata.commands.learn import train
 from mikata.commands.predict import predict
-from mikata.commands.stages import compare, search
+from mikata.commands.stages import compare, derive, search
 
 COMMANDS: tuple[Command, ...] = tuple(
-    declaration(function) for function in (train, compare, search, predict, grad_cam, doctor)
+    declaration(function) for function in (train, derive, compare, search, predict, grad_cam, doctor)
 )
 
-__all__ = ["COMMANDS", "compare", "doctor", "grad_cam", "predict", "search", "train"]
+__all__ = ["COMMANDS", "compare", "derive", "doctor", "grad_cam", "predict", "search", "train"]

@@ -99,3 +99,29 @@ def search(
     return Result(
         found.message, tables=(found.table,), plots=(found.plot,), files=(found.recipe, found.sheet)
     )
+
+
+@command("Derive Recipe...", "Learn")
+def derive(
+    data: InputPath,
+    *,
+    out: Out,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Result:
+    """A first recipe for a data set, by rules that are written beside each setting.
+
+    Parameters
+    ----------
+    data : Data (folder or CSV)
+        A folder with one folder of images for each class, or a CSV with the columns file, label, patient.
+    out : Recipe file
+        TOML file of the recipe, for Train Network..., Compare Recipes... and Search Settings...
+    overwrite : Overwrite an existing recipe
+        Replace a file that is already there.
+    """
+    from mikata.comparison.deriving import derive as derive_recipe
+
+    assert isinstance(out, Path)
+    derived = derive_recipe(data, out, overwrite=overwrite, progress=progress)
+    return Result(derived.message, tables=(derived.table,), files=(derived.file,))

@@ -46,13 +46,19 @@ class Compared:
 
     @property
     def plot(self) -> Plot:
-        """Balanced accuracy of each method over the repeats."""
-        truth = [self.trials.dataset.classes.index(entry.label) for entry in self.trials.dataset.entries]
-        series = []
-        for name, repeats in self.trials.probabilities.items():
-            values = tuple(evaluation.balanced_accuracy(truth, one) for one in repeats)
-            series.append((name, tuple(float(n) for n in range(1, len(values) + 1)), values))
-        return Plot("Comparison", "repeat", "balanced accuracy", tuple(series))
+        """Balanced accuracy of each method with the ends of its interval."""
+        measured = [
+            next(m for m in method.measured if m.figure == pages.LEADING)
+            for method in self.comparison.methods
+        ]
+        x = tuple(float(n) for n in range(1, len(measured) + 1))
+        series = (
+            ("value", x, tuple(m.value for m in measured)),
+            ("low", x, tuple(m.interval.low for m in measured)),
+            ("high", x, tuple(m.interval.high for m in measured)),
+        )
+        names = ", ".join(f"{n} {method.name}" for n, method in enumerate(self.comparison.methods, 1))
+        return Plot("Comparison", f"method ({names})", "balanced accuracy", series)
 
 
 def compare_recipes(

@@ -137,7 +137,7 @@ def search(
     with _quiet_optuna() as optuna:
         study = _study(optuna, out / STUDY, _fingerprint(recipe, dataset, folds, seed), seed)
 
-        def judge(trial: optuna.Trial) -> float:
+        def judge(trial: Any) -> float:
             settings = suggest(space, trial)
             one = recipe.change(**settings)
             values: list[float] = []

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mikata import datasets
 from mikata.comparison.variants import Contestant
 from mikata.datasets import Dataset
-from mikata.datasets.folding import Fold, folds
+from mikata.datasets.folding import Fold, Given, folds
 from mikata.errors import Cancelled, DataError
 from mikata.evaluation import Report, evaluate
 from mikata.language import say
@@ -62,7 +62,7 @@ def run_trials(
     seed: int,
     selection: float,
     folder: Path,
-    given: datasets.Given = "folded",
+    given: Given = "folded",
     progress: Progress = SILENT,
 ) -> Trials:
     """Train every contestant on the same folds with the same seeds.
@@ -139,6 +139,7 @@ class Within(Progress):
         self._total = total
 
     def show(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Show it within the whole."""
         inner = done / total if total else 0.0
         steps = 1000  # a bar of whole numbers that also moves within a training
         self._progress.show(
@@ -147,6 +148,7 @@ class Within(Progress):
 
     @property
     def cancelled(self) -> bool:
+        """Whether the user asked to stop."""
         return self._progress.cancelled
 
 

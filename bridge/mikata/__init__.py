@@ -1,6 +1,6 @@
 """Mikata: train, explain and measure deep networks on images, from ImageJ. Research use, not for diagnosis.
 
-The commands are functions here (`train`, `predict`, `grad_cam`, `doctor`); everything else is in the modules,
+The commands are functions here (`train`, `compare`, `grad_cam` and so on); everything else is in the modules,
 such as `mikata.imagej` and `mikata.explanation`. Importing this loads neither torch nor Java.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mikata.commands import COMMANDS, doctor, grad_cam, predict, train
+from mikata.commands import COMMANDS, compare, derive, doctor, formula, grad_cam, predict, search, train
 from mikata.errors import MikataError
 from mikata.types import Image, Progress, Region, Result, Table
 
@@ -21,6 +21,7 @@ _MODULES = frozenset(
         "datasets",
         "evaluation",
         "explanation",
+        "fractals",
         "imagej",
         "images",
         "networks",
@@ -39,9 +40,13 @@ __all__ = [
     "Result",
     "Table",
     "__version__",
+    "compare",
+    "derive",
     "doctor",
+    "formula",
     "grad_cam",
     "predict",
+    "search",
     "train",
 ]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mikata import fractals
 from mikata.networks import InputSpec, Model, build
 from mikata.training.data import Part, Statistics
 from mikata.training.fitting import accelerator_for, fit
@@ -61,12 +62,12 @@ def learn_formula(
     key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
     if memory is not None and key in memory.drawn:
         return memory.drawn[key]
-    from mikata import formula
-
     started = time.monotonic()
-    pictures = formula.pictures(
-        wanted.classes, wanted.per_class, stage.size, seed=recipe.seed, channels=channels, progress=progress
+    drawn_pictures = fractals.pictures(
+        wanted.classes, wanted.per_class, stage.size, recipe.seed, colour=channels == 3, progress=progress
     )
+    images = torch.from_numpy(drawn_pictures).float()
+    images = images.movedim(-1, 1) if channels == 3 else images[:, None].expand(-1, channels, -1, -1)
     labels = torch.arange(wanted.classes).repeat_interleave(wanted.per_class)
     place = torch.arange(len(labels)) % wanted.per_class
     chooses = place < max(1, round(_CHOOSING * wanted.per_class))
@@ -75,7 +76,7 @@ def learn_formula(
     learns = ~chooses if wanted.per_class > 1 else chooses
     spec = InputSpec(channels, stage.size, "resize", "grey", (0.0, 255.0))
     learning, choosing = (
-        Part((), labels[mask], spec, torch.from_numpy(pictures)[mask].float()) for mask in (learns, chooses)
+        Part((), labels[mask], spec, images[mask].contiguous()) for mask in (learns, chooses)
     )
     assert isinstance(learning.kept, torch.Tensor)
     mean = learning.kept.mean((0, 2, 3)).tolist()

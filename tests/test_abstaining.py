@@ -40,7 +40,7 @@ def test_coverage_and_accuracy_among_answers() -> None:
     silent = abstain(entries, "ab", p, 0.99)
     assert (silent.answered, silent.coverage.value) == (0, 0)
     assert math.isnan(silent.accuracy.value)
-    with pytest.raises(ParameterError, match="from 0 to 1, not 1.5"):
+    with pytest.raises(ParameterError, match=r"from 0 to 1, not 1\.5"):
         abstain(entries, "ab", p, 1.5)
     with pytest.raises(ValueError, match=r"probabilities \(6, 2\)"):
         abstain(entries, "ab", p[:3], 0.5)
@@ -110,7 +110,7 @@ def test_a_certainty_is_kept_and_going_by_the_share_alone_is_not() -> None:
 def test_a_certainty_needs_enough_patients() -> None:
     truth, p = _sure([0.9] * 60, [True] * 60)
     assert threshold_for(judged.entries(truth), "ab", p, 0.9, certainty=0.95).coverage == 1
-    with pytest.raises(DataError, match="0.95 with a certainty of 0.99 by the 60 selection images"):
+    with pytest.raises(DataError, match=r"0\.95 with a certainty of 0\.99 by the 60 selection images"):
         threshold_for(judged.entries(truth), "ab", p, 0.95, certainty=0.99)
     with pytest.raises(DataError, match="ask for less, or add images"):  # ten patients, not sixty
         threshold_for(judged.entries(truth, np.arange(60) // 6), "ab", p, 0.9, certainty=0.95)

@@ -180,7 +180,7 @@ def test_what_cannot_be_judged() -> None:
     still = agreement(np.arange(5) * 0.1, np.full(5, 0.1))  # it says the same of every image
     assert math.isnan(still.pearson.value)
     assert still.icc_2_1.value < 0.1
-    one = agreement(np.arange(5), np.arange(5) + [1, 0, 0, 1, 2], ["p"] * 5)
+    one = agreement(np.arange(5), np.array([1, 1, 2, 4, 6]), ["p"] * 5)
     assert one.n_patients == 1
     assert math.isnan(one.mae.interval.low)
     shifted = agreement(np.arange(6), np.arange(6) + 2)

@@ -83,7 +83,7 @@ def test_images_stand_in_where_patients_are_not_known() -> None:
 
 def test_what_cannot_be_judged_is_refused() -> None:
     entries, base, tuned = _networks((1.0, 1.0), 10)
-    with pytest.raises(ParameterError, match="'f2' is unknown. Known are: accuracy, balanced_accuracy"):
+    with pytest.raises(ParameterError, match=r"'f2' is unknown\. Known are: accuracy, balanced_accuracy"):
         better(entries, "ab", base, tuned, figure="f2")
     for margin in (0.0, 1.0):
         with pytest.raises(ParameterError, match="margin must be above 0"):

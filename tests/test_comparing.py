@@ -170,7 +170,8 @@ def test_table_and_record_hold_every_figure_and_no_patient() -> None:
     assert len(table.rows) == 2 * len(COMPARED)
     assert {len(row) for row in table.rows} == {len(table.columns)}
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    assert rows[0]["p"] == "" and rows[0]["sd_repeats"] == "not defined"  # of one repeat there is no spread
+    assert rows[0]["p"] == ""
+    assert rows[0]["sd_repeats"] == "not defined"  # of one repeat there is no spread
     last = rows[-1]
     assert (last["method"], last["figure"], last["units"]) == ("stages", "auc", 60)
     difference = found.methods[1].differences[-1]

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
+import judged
 from labelled import write_folders, write_table
 from mikata import datasets
 from mikata.architecture import Classifier
 from mikata.datasets import Entry, Picture
 from mikata.errors import DataError
-from mikata.evaluation import Report, clopper_pearson, evaluate, score, wilson
+from mikata.evaluation import Report, auc, clopper_pearson, evaluate, score, wilson
 from mikata.evaluation.intervals import mean_of_shares
 from mikata.networks import Model
 
@@ -164,6 +171,102 @@ def test_absent_class_is_undefined_not_zero() -> None:
     assert record["per_class"][2]["recall"]["value"] is None
     assert "0.png" not in json.dumps(record)
     assert math.isnan(next(f for f in report.figures() if f.name == "Recall of c").value)
+
+
+@pytest.mark.parametrize("patients", [None, "one each", "three each"])
+def test_averages_and_area_equal_scikit_learn_and_say_what_was_resampled(patients: str | None) -> None:
+    truth, _ = judged.cohort(150, 1, 3)
+    of = {None: None, "one each": np.arange(150), "three each": np.arange(150) // 3}[patients]
+    p = judged.probabilities(truth, np.random.default_rng(0))
+    report = score(judged.entries(truth, of), "abc", p)
+    said = p.argmax(1)
+    assert [average.name for average in report.averages] == ["macro", "micro", "weighted"]
+    for average in report.averages:
+        expected = precision_recall_fscore_support(truth, said, average=average.name)[:3]
+        found = (average.precision.value, average.recall.value, average.f1.value)
+        assert found == pytest.approx(expected)
+        for one in (average.precision, average.recall, average.f1):
+            assert one.interval.low < one.value < one.interval.high
+    macro, micro, weighted = report.averages
+    assert macro.recall == report.balanced_accuracy
+    assert micro.recall == micro.precision == micro.f1 == weighted.recall == report.accuracy
+    p64 = p.astype(np.float64) / p.astype(np.float64).sum(1, keepdims=True)
+    assert report.auc.value == pytest.approx(roc_auc_score(truth, p64, multi_class="ovr"))
+    assert report.auc.interval.low < report.auc.value < report.auc.interval.high
+    resampled = "images" if patients is None else "patients"
+    for one in (macro.f1, macro.precision, weighted.f1, report.auc):
+        assert one.interval.method == f"bootstrap over {resampled}, 2000 resamples, percentiles"
+        assert one.unit == resampled[:-1]
+        assert one.n == 150
+    other = score(judged.entries(truth, of), "abc", p, auc="hand-till")
+    assert other.auc.value == pytest.approx(roc_auc_score(truth, p64, multi_class="ovo"))
+    assert other.auc.value == auc(truth, p, "hand-till")
+    assert [f.name for f in report.figures()][2:12] == [
+        "AUC, each class against the rest, macro",
+        *(f"{k} {f}" for k in ("Macro", "Micro", "Weighted") for f in ("recall", "precision", "F1")),
+    ]
+    assert other.figures()[2].name == "AUC of all pairs of classes (Hand and Till)"
+    record = json.loads(json.dumps(report.record(), allow_nan=False))
+    assert record["averages"]["macro"]["f1"]["value"] == macro.f1.value
+    assert (record["auc"]["of"], record["auc"]["n"]) == ("one-vs-rest", 150)
+
+
+def test_area_of_two_classes_is_of_the_second() -> None:
+    truth, _ = judged.cohort(80, 1)
+    p = judged.probabilities(truth, np.random.default_rng(0), 2, digits=1)  # many ties
+    report = score(judged.entries(truth), "ab", p)
+    assert report.auc.value == pytest.approx(roc_auc_score(truth, p[:, 1]))
+    assert report.figures()[2].name == "AUC of b"
+    assert report.record()["auc"]["of"] == "class b"
+    perfect = score(judged.entries(truth), "ab", np.eye(2, dtype=np.float32)[truth])
+    assert perfect.auc.value == perfect.auc.interval.high == 1
+    assert perfect.auc.interval.low == wilson(40, 40).low  # of the smaller class
+    assert "Wilson over images, since all resamples agree" in perfect.auc.interval.method
+
+
+def test_a_class_that_is_never_predicted_counts_as_nought() -> None:
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    report = score(judged.entries(truth), "abc", _probabilities([0, 0, 1, 1, 0, 1]))
+    expected = precision_recall_fscore_support(truth, [0, 0, 1, 1, 0, 1], average="macro", zero_division=0)
+    macro = report.averages[0]
+    assert (macro.precision.value, macro.recall.value, macro.f1.value) == pytest.approx(expected[:3])
+    assert math.isnan(report.per_class[2].precision.value)
+    assert "No image was taken for c: averages count its precision as 0." in report.notes
+
+
+def test_averages_without_an_absent_class() -> None:
+    report = score(_entries([0, 0, 1, 1]), "abc", _probabilities([0, 0, 1, 2]))
+    macro, _, weighted = report.averages
+    for one in (macro.recall, macro.precision, macro.f1, report.auc):
+        assert math.isnan(one.value)
+    expected = precision_recall_fscore_support(
+        [0, 0, 1, 1], [0, 0, 1, 2], average="weighted", zero_division=0
+    )
+    assert (weighted.precision.value, weighted.f1.value) == pytest.approx((expected[0], expected[2]))
+
+
+def test_resampling_a_thousand_images_is_fast() -> None:
+    truth, of = judged.cohort(500, 2, 3)
+    p = judged.probabilities(truth, np.random.default_rng(0))
+    before = time.process_time()
+    score(judged.entries(truth, of), "abc", p)
+    assert time.process_time() - before < 2  # about .3 s; a loop over 2000 resamples takes far longer
+
+
+def test_interval_of_the_area_covers_the_truth() -> None:
+    """Scores of one standard deviation apart: the area is Phi(1 / root of 2)."""
+    truth, of = judged.cohort(40, 2)
+    area, covered = 0.7602, 0
+    for trial in range(150):
+        generator = np.random.default_rng(trial)
+        of_patient = generator.normal(0, math.sqrt(0.7), 40)[of]
+        z = truth + of_patient + generator.normal(0, math.sqrt(0.3), 80)
+        p = 1 / (1 + np.exp(-z))
+        interval = score(
+            judged.entries(truth, of), "ab", np.column_stack([1 - p, p]), seed=trial
+        ).auc.interval
+        covered += interval.low <= area <= interval.high
+    assert 133 <= covered <= 149  # 142 wanted, standard deviation 2.7
 
 
 def _model(tmp_path: Path, classes: tuple[str, ...] = ("a", "b")) -> Model:

@@ -269,7 +269,7 @@ def _by_threshold(
     order = np.argsort(-confidence, kind="stable")
     values = confidence[order]
     ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
-    return values[ends], np.cumsum(right[order])[ends], ends + 1
+    return values[ends], np.cumsum(right[order], dtype=np.int64)[ends], (ends + 1).astype(np.int64)
 
 
 def _guaranteed(

@@ -181,7 +181,7 @@ def intraclass(ratings: NDArray[np.floating], level: float = LEVEL) -> Intraclas
     if x.ndim != 2 or min(x.shape) < 2 or not np.isfinite(x).all():
         raise ValueError("ratings of at least 2 targets by at least 2 judges are wanted")
     n, k = x.shape
-    bms, jms, ems = _mean_squares(x)
+    bms, jms, ems = (0.0 if square <= k * _crumb(x) else square for square in _mean_squares(x))
     two, three = _coefficients(np.array(bms), np.array(jms), np.array(ems), n, k)
     method = "F distribution (Shrout and Fleiss)"
     nothing = Interval(math.nan, math.nan, method, level)
@@ -243,6 +243,7 @@ class _Statistics:
         self._sizes = np.bincount(units).astype(np.float64)
         # about the middle, or squares of large values lose the digits that matter
         middle = (a.mean() + b.mean()) / 2
+        self._crumb = _crumb(a, b)
         a, b = a - middle, b - middle
         d = b - a
         columns = (np.abs(d), d**2, d, a, b, a * a, b * b, a * b)
@@ -255,10 +256,11 @@ class _Statistics:
         absolute, squares, d, a, b, aa, bb, ab = (self._sums @ drawn) / n
         with np.errstate(invalid="ignore", divide="ignore"):
             sd = np.sqrt(self._variance(drawn, n, d))
-            var_a, var_b, cov = aa - a * a, bb - b * b, ab - a * b
-            pearson = cov / np.sqrt(_above_0(var_a) * _above_0(var_b))
-            bms = n / (n - 1) * (var_a + var_b + 2 * cov) / 2
-            ems = n / (n - 1) * (var_a + var_b - 2 * cov) / 2
+            var_a, var_b = (np.where(v <= self._crumb, 0.0, v) for v in (aa - a * a, bb - b * b))
+            cov = np.where((var_a == 0) | (var_b == 0), 0.0, ab - a * b)
+            pearson = np.clip(cov / np.sqrt(var_a * var_b), -1, 1)
+            bms = n / (n - 1) * _above_0(var_a + var_b + 2 * cov) / 2
+            ems = n / (n - 1) * _above_0(var_a + var_b - 2 * cov) / 2
             two, three = _coefficients(bms, n * (a - b) ** 2 / 2, ems, n, 2)
             spearman = self._spearman(drawn, n)
         limits = (d - _REACH * sd, d + _REACH * sd)
@@ -305,6 +307,11 @@ class _Ranks:
         groups = np.add.reduceat(weights[self._order], self._starts, axis=0)
         ranks = np.cumsum(groups, axis=0) - groups + (groups + 1) / 2
         return np.asarray(ranks[self._group])
+
+
+def _crumb(*values: NDArray[np.float64]) -> float:
+    """A variance that is no more than rounding leaves of equal values."""
+    return float(max(np.abs(x).max() for x in values) * 1e-12) ** 2
 
 
 def _above_0(values: NDArray[np.float64]) -> NDArray[np.float64]:

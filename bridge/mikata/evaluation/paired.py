@@ -122,13 +122,13 @@ def share_interval(
     draws:
         (R,) of the resamples.
     units, concerned:
-        Number of resampled units, and of those that the figure rests on: Wilson's interval over the latter
-        stands in where all resamples agree, since they say nothing then.
+        Number of resampled units (one alone gives NaN), and of those that the figure rests on: Wilson's interval
+        over the latter stands in where all resamples agree, since they say nothing then.
     unit:
         ``patient`` or ``image``.
     """
     low, high = expanded(draws, units)
-    if math.isfinite(value) and _agree(draws):
+    if units > 1 and math.isfinite(value) and _agree(draws):
         stand_in = wilson(min(max(value, 0.0), 1.0) * concerned, concerned)
         return Interval(stand_in.low, stand_in.high, NO_SPREAD[unit], LEVEL)
     return Interval(low, high, EXPANDED[unit], LEVEL)
@@ -143,7 +143,7 @@ def difference_interval(
     of units on which they might yet differ: the upper end of Wilson's interval of none in `concerned`.
     """
     low, high = expanded(draws, units)
-    if math.isfinite(value) and _agree(draws):
+    if units > 1 and math.isfinite(value) and _agree(draws):
         reach = wilson(0, concerned).high
         return Interval(max(-1.0, value - reach), min(1.0, value + reach), NO_SPREAD[unit], LEVEL)
     return Interval(low, high, EXPANDED[unit], LEVEL)

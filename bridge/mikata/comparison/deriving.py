@@ -97,7 +97,7 @@ def derive(data: Path, out: Path, *, overwrite: bool, progress: Progress) -> Der
     changes = {rule.key: rule.value for rule in rules}
     recipe = read(changes=changes)
     recipe = dataclasses.replace(
-        recipe, source=out.stem, stages=(dataclasses.replace(recipe.stage, data=str(data.absolute())),)
+        recipe, source=out.stem, stages=(dataclasses.replace(recipe.stage, data=_from(out.parent, data)),)
     )
     write_text(out, as_toml(recipe, {rule.key: rule.reason for rule in rules}))
     return Derived(recipe, rules, out)
@@ -216,6 +216,12 @@ def _turns(dataset: Dataset, channels: int) -> tuple[Rule, ...]:
 def _cache(n: int, channels: int, size: tuple[int, int]) -> float:
     needed = n * channels * size[0] * size[1] * 4 / 2**30
     return max(_MEMORY_GIB, math.ceil(needed)) if needed < 2 * _MEMORY_GIB else _MEMORY_GIB
+
+
+def _from(folder: Path, data: Path) -> str:
+    """The data from the recipe's folder where they are inside, so that both can be moved together."""
+    data, folder = data.absolute(), folder.absolute()
+    return data.relative_to(folder).as_posix() if data.is_relative_to(folder) else str(data)
 
 
 def _cell(value: Any) -> Any:

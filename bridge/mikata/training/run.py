@@ -30,6 +30,7 @@ from mikata.training.data import (
 )
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
 from mikata.training.recipe import Recipe
+from mikata.training.schedule import refuse_endless_warmup
 from mikata.training.stage import Stage
 from mikata.training.starting import start_network, start_weights
 from mikata.types import SILENT, Progress
@@ -200,6 +201,7 @@ def train(
     started = time.monotonic()
     stage = recipe.stage
     refuse_flips_of_sides(recipe, dataset)
+    refuse_endless_warmup(stage, recipe.source)
     accelerator = accelerator_for(stage, recipe)
     parts = parts or split(dataset, test=recipe.test, selection=recipe.selection, seed=recipe.seed)
     try:

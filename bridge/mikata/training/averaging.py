@@ -47,7 +47,8 @@ class Average(torch.nn.Module):
         own, new = self._tensors(), classifier.state_dict()
         moving = [key for key, value in own.items() if value.is_floating_point()]
         share = 1 - (1 - self.decay) / (1 - self.decay**self.steps)  # of the old average
-        get_ema_multi_avg_fn(share)([own[key] for key in moving], [new[key] for key in moving], None)
+        average = get_ema_multi_avg_fn(share)  # type: ignore[no-untyped-call]
+        average([own[key] for key in moving], [new[key] for key in moving], None)
         for key in own.keys() - set(moving):
             own[key].copy_(new[key])
 

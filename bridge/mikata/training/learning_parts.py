@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mikata.architecture import Classifier
 from mikata.errors import RecipeError
 from mikata.language import say
 from mikata.training.stage import Stage, shown
-from mikata.training.standin import blocks
+from mikata.training.standin import blocks as blocks_of
 
 
 def open_blocks(count: int, epoch: int, stage: Stage) -> int:
@@ -84,8 +83,8 @@ class LearningParts:
         """
         self._network = classifier.network
         self._stage = stage
-        self._dropped: list[nn.Parameter] = []
-        named = list(blocks(self._network))
+        names = {id(parameter): name for name, parameter in self._network.named_parameters()}
+        named = [(block, tuple(names[id(p)] for p in own)) for block, own in blocks_of(self._network)]
         self._refuse_unknown(named, recipe)
         self.blocks = tuple(
             Block(name, own, tuple(p for p in own if not self._frozen(name, p))) for name, own in named
@@ -95,7 +94,7 @@ class LearningParts:
                 say(
                     "{recipe}: frozen = {frozen} leaves nothing of {network} that learns in the first epoch.",
                     recipe=recipe,
-                    frozen=shown(list(stage.frozen)),
+                    frozen=f"[{', '.join(map(shown, stage.frozen))}]",
                     network=stage.network,
                 )
             )
@@ -127,30 +126,16 @@ class LearningParts:
             if block.learning
         ]
 
-    def begin(self, epoch: int, *, whole_graph: bool = False) -> None:
-        """Make ready for an epoch (from 0), once the network is in training mode.
-
-        Parameters
-        ----------
-        whole_graph:
-            Whether all parameters that ever learn get gradients, which :meth:`drop` then takes away: several
-            processes must exchange the same gradients in every epoch.
-        """
+    def begin(self, epoch: int) -> None:
+        """Make ready for an epoch (from 0), or for the rest of one, once the network is in training mode."""
         learning = self.learning(epoch)
-        ever = frozenset(name for block in self.blocks for name in block.learning)
         for name, parameter in self._network.named_parameters():
-            parameter.requires_grad_(name in (ever if whole_graph else learning))
+            parameter.requires_grad_(name in learning)
             if name not in learning:
-                parameter.grad = None
-        self._dropped = [p for name, p in self._network.named_parameters() if name not in learning]
+                parameter.grad = None  # a gradient that an optimiser finds is a step that it makes
         for name, module in self._network.named_modules():
             if isinstance(module, _BatchNorm):
                 module.train(not (self._stage.frozen_norm or self._is_still(name, learning)))
-
-    def drop(self) -> None:
-        """Take away gradients of what does not learn in this epoch: before clipping and the optimiser's step."""
-        for parameter in self._dropped:
-            parameter.grad = None
 
     def _is_still(self, name: str, learning: frozenset[str]) -> bool:
         """Whether nothing of a batch normalisation learns; one without parameters goes with what it is part of."""
@@ -179,15 +164,16 @@ class LearningParts:
             if close:
                 raise RecipeError(
                     say(
-                        "{recipe}: frozen: {network} has nothing named '{prefix}'; did you mean '{meant}'? Its blocks "
-                        "are {blocks}.",
+                        "{recipe}: frozen: {network} has nothing named '{prefix}'; did you mean '{meant}'? "
+                        "Its blocks are {blocks}.",
                         meant=close[0],
                         **values,
                     )
                 )
             raise RecipeError(
                 say(
-                    "{recipe}: frozen: {network} has nothing named '{prefix}'. Its blocks are {blocks}.", **values
+                    "{recipe}: frozen: {network} has nothing named '{prefix}'. Its blocks are {blocks}.",
+                    **values,
                 )
             )
 
@@ -198,7 +184,7 @@ def _under(name: str, prefix: str) -> bool:
 
 
 def _beginnings(names: Sequence[str]) -> list[str]:
-    found = {}
+    found: dict[str, None] = {}
     for name in names:
         parts = name.split(".")
         found.update({".".join(parts[:length]): None for length in range(1, len(parts) + 1)})

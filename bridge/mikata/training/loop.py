@@ -156,7 +156,7 @@ class Loop(LightningModule):
         """Fix the order, the augmentation, dropout and what learns of this epoch."""
         self.batches.epoch = self.current_epoch
         torch.manual_seed(seed_of(self.seed, self.current_epoch, "network"))
-        self.parts.begin(self.current_epoch, whole_graph=self.trainer.world_size > 1)
+        self.parts.begin(self.current_epoch)
         self.sums.zero_()
         self._epoch_started = time.monotonic()
 
@@ -193,18 +193,21 @@ class Loop(LightningModule):
         self.watch.check()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take the weights after each step of the optimiser into the average."""
+        """Let the optimiser make its step."""
         super().optimizer_step(*args, **kwargs)
+        self.after_step()
+
+    def after_step(self) -> None:
+        """Take the new weights into the average."""
         if self.average is not None:
             self.average.update(self.classifier)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave what is frozen alone, and move epsilon to where Keras adds it.
+        """Move epsilon to where Keras adds it.
 
         Keras: p -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon). torch divides v by
         (1 - b2^t) first, so that the same step needs epsilon / sqrt(1 - b2^t) there.
         """
-        self.parts.drop()
         if self.stage.adam_formula != "keras":
             return
         for group in optimizer.param_groups:

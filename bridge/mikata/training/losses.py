@@ -54,12 +54,16 @@ class ClassLoss(nn.Module):
         super().__init__()
         ones = torch.ones(classes)
         balance = stage.balance
-        balanced = class_weights(labels, classes) if balance in ("class_weights", "logit_adjustment") else ones
+        balanced = (
+            class_weights(labels, classes) if balance in ("class_weights", "logit_adjustment") else ones
+        )
         adjusted = balance == "logit_adjustment"
         self.smoothing = stage.label_smoothing
         self.register_buffer("training_weights", ones if adjusted else balanced)
         self.register_buffer("selection_weights", balanced.clone())
-        self.register_buffer("offsets", TAU * log_prior(labels, classes) if adjusted else torch.zeros(classes))
+        self.register_buffer(
+            "offsets", TAU * log_prior(labels, classes) if adjusted else torch.zeros(classes)
+        )
         self._adjusted = adjusted
 
     def of_training(self, scores: Tensor, labels: Tensor) -> Tensor:

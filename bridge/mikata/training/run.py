@@ -20,6 +20,7 @@ from mikata.errors import Cancelled, DataError
 from mikata.language import say
 from mikata.training import order
 from mikata.training.augmentation import refuse_flips_of_sides
+from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import (
     Part,
     Statistics,
@@ -28,11 +29,13 @@ from mikata.training.data import (
     look_through,
     part,
 )
+from mikata.training.few_shot import fit_head
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
 from mikata.training.recipe import Recipe
 from mikata.training.schedule import refuse_endless_warmup
 from mikata.training.stage import Stage
 from mikata.training.starting import start_network, start_weights
+from mikata.training.unlabelled import Flips, images_of, learn_unlabelled
 from mikata.types import SILENT, Progress
 
 NOTICE = "Research use, not for diagnosis."
@@ -78,6 +81,8 @@ class Run:
         Files of the weights of the best and the last epoch.
     parent:
         Name and SHA-256 of the weights' file that it started from; empty for random and ImageNet's.
+    pretraining:
+        One mapping an epoch of what came before the stage: epoch (from 1), loss, seconds; empty where nothing did.
     """
 
     classifier: Classifier
@@ -100,6 +105,7 @@ class Run:
     checkpoint: Path
     last_checkpoint: Path
     parent: dict[str, str]
+    pretraining: tuple[dict[str, float], ...] = ()
 
     @property
     def grouping(self) -> str:
@@ -126,6 +132,7 @@ class Run:
             "recipe": self.recipe.record(),
             "parent": dict(self.parent),
             "seed": self.seed,
+            "pretraining": [dict(epoch) for epoch in self.pretraining],
             "history": [dict(epoch) for epoch in self.history],
             "best_epoch": self.best_epoch,
             "best_by": "lowest selection loss",
@@ -210,13 +217,16 @@ def train(
             spec = learning.spec
             weights, parent = start_weights(stage, spec, recipe)
             classifier = start_network(stage, spec, len(dataset.classes), statistics, weights, recipe)
-            loop, stopped_by = fit(
+            pretraining = _learn_without_labels(
+                classifier, learning, parts, stage, recipe, statistics, progress, accelerator
+            )
+            kept, history, stopped_by = _fit(
                 classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
             )
     except KeyboardInterrupt as error:
         raise Cancelled(say("Stopped before the training had begun: nothing is kept.")) from error
     classifier = classifier.to("cpu")
-    loop.checkpoints.load_best(classifier)
+    kept.load_best(classifier)
     return Run(
         classifier=classifier.eval(),
         classes=dataset.classes,
@@ -225,20 +235,74 @@ def train(
         fit=stage.fit,
         value_unit=spec.value_unit,
         value_range=statistics.value_range,
-        history=tuple(loop.history),
+        history=tuple(history),
         recipe=recipe,
         dataset=dataset,
         parts=dict(parts),
         seed=recipe.seed,
-        best_epoch=loop.checkpoints.best_epoch,
+        best_epoch=kept.best_epoch,
         stopped_by=stopped_by,
         seconds=time.monotonic() - started,
         device=device_name(accelerator),
         versions=_versions(),
-        checkpoint=loop.checkpoints.best,
-        last_checkpoint=loop.checkpoints.last,
+        checkpoint=kept.best,
+        last_checkpoint=kept.last,
         parent=parent,
+        pretraining=pretraining,
     )
+
+
+def _fit(
+    classifier: Classifier,
+    learning: Part,
+    choosing: Part,
+    stage: Stage,
+    recipe: Recipe,
+    statistics: Statistics,
+    folder: Path,
+    progress: Progress,
+    accelerator: str,
+) -> tuple[Checkpoints, list[dict[str, float]], StoppedBy]:
+    """Train the network, or fit a head to it, as the recipe says: weights, history and how it ended."""
+    if stage.head == "gradient":
+        loop, stopped_by = fit(
+            classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
+        )
+        return loop.checkpoints, loop.history, stopped_by
+    found = fit_head(classifier, learning, choosing, stage, recipe.source, progress, accelerator)
+    kept = Checkpoints(folder)
+    kept.save(classifier, 1, found.selection_loss)
+    return kept, [found.entry], "finished"
+
+
+def _learn_without_labels(
+    classifier: Classifier,
+    learning: Part,
+    parts: Mapping[str, tuple[Entry, ...]],
+    stage: Stage,
+    recipe: Recipe,
+    statistics: Statistics,
+    progress: Progress,
+    accelerator: str,
+) -> tuple[dict[str, float], ...]:
+    """What comes before a stage with ``source = "unlabelled"``: its history, empty for other sources."""
+    if stage.source != "unlabelled":
+        return ()
+    settings = stage.unlabelled
+    images = images_of(settings, learning, (*parts["selection"], *parts["test"]), stage, progress)
+    history = learn_unlabelled(
+        classifier,
+        images,
+        settings,
+        recipe.seed,
+        progress,
+        recipe=recipe.source,
+        value_range=statistics.value_range,
+        flips=Flips.of(stage),
+        workers=stage.workers,
+        accelerator=accelerator,
+    )
+    return tuple(history)
 
 
 def _load(

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from mikata.architecture import Classifier
-from mikata.networks import head
+from mikata.networks import head as head_of
 
 
-def blocks(network: nn.Module) -> list[tuple[str, tuple[str, ...]]]:
-    """Name and names of parameters of each block, input to output, head last."""
-    found: dict[str, list[str]] = {}
-    top = head(network)
-    for name, _ in network.named_parameters():
+def heads(network: nn.Module) -> tuple[str, ...]:
+    """Names of the heads."""
+    return (head_of(network),)
+
+
+def blocks(network: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
+    """Name and parameters of each block, input to output, head last."""
+    found: dict[str, list[nn.Parameter]] = {}
+    top = head_of(network)
+    for name, value in network.named_parameters():
         parts = name.split(".")
-        key = top if name.startswith(top + ".") else ".".join(parts[:2]) if parts[0] in ("features", "classifier") else parts[0]
-        found.setdefault(key, []).append(name)
-    last = found.pop(top)
-    return [*((key, tuple(value)) for key, value in found.items()), (top, tuple(last))]
+        long = parts[0] in ("features", "classifier")
+        key = "head" if name.startswith(top + ".") else ".".join(parts[:2]) if long else parts[0]
+        found.setdefault(key, []).append(value)
+    return sorted(found.items(), key=lambda item: item[0] == "head")
 
 
-def features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+class Features(nn.Module):
     """Images to what the head takes."""
-    top = classifier.network.get_submodule(head(classifier.network))
 
-    def run(x: Tensor) -> Tensor:
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.top: Any = classifier.network.get_submodule(head_of(classifier.network))
+        self.width = int(getattr(self.top, "in_features", 0) or self.top.in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features."""
         seen: list[Tensor] = []
 
         def note(module: Any, inputs: tuple[Tensor, ...]) -> None:
             seen.append(inputs[0])
 
-        handle = top.register_forward_pre_hook(note)
+        handle = self.top.register_forward_pre_hook(note)
         try:
-            classifier.logits(x)
+            self.classifier.logits(x)
         finally:
             handle.remove()
-        return seen[0].flatten(1)
+        return seen[0] if seen[0].ndim == 2 else seen[0].mean((2, 3))
 
-    return run
+
+def features(classifier: Classifier) -> Features:
+    """Images to what the head takes."""
+    return Features(classifier)

@@ -29,7 +29,7 @@ def start_weights(stage: Stage, spec: TakesImages, recipe: Recipe) -> tuple[Weig
     RecipeError
         If a package's normalisation is for values in another unit than these images have.
     """
-    if stage.source == "none":
+    if stage.source in ("none", "unlabelled"):  # the latter changes them before the stage begins
         return "none", {}
     if stage.source == "imagenet":
         return "imagenet", {}

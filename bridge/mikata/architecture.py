@@ -6,6 +6,7 @@ rebuild the network there and load the state dict beside it. It must import noth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,12 @@ from torchvision import models
 
 SMALL_CNN = "small_cnn"
 """Name of the one network that is not torchvision's."""
+
+OF = " x "
+"""Between the number of an ensemble's members and the name of one of them: ``3 x small_cnn``."""
+
+MOST_MEMBERS = 64
+"""Of an ensemble."""
 
 # Auxiliary heads exist for training the ImageNet way only, and make the network return a tuple.
 # Their initialisation is asked for by name, since torchvision warns where it is left open.
@@ -64,6 +71,39 @@ class SmallCNN(nn.Module):
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))  # type: ignore[no-any-return]
 
 
+class Members(nn.Module):
+    """Several networks of one kind whose probabilities are averaged.
+
+    Parameters
+    ----------
+    count:
+        How many, from 2 to MOST_MEMBERS.
+    network, classes, channels:
+        As of `Classifier`; the name of one of them.
+
+    Attributes
+    ----------
+    members:
+        Each a normalisation of its own, on top of the classifier's, and a plain network behind it.
+    """
+
+    def __init__(self, count: int, network: str, classes: int, channels: int) -> None:
+        super().__init__()
+        if not 2 <= count <= MOST_MEMBERS:
+            raise ValueError(f"an ensemble has from 2 to {MOST_MEMBERS} members, not {count}")
+        self.members = nn.ModuleList(
+            nn.Sequential(
+                Normalise([0.0] * channels, [1.0] * channels), make_network(network, classes, channels)
+            )
+            for _ in range(count)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logarithm of the mean of the members' probabilities (N, K): its softmax is that mean."""
+        scores = torch.stack([torch.log_softmax(member(x), dim=1) for member in self.members])
+        return torch.logsumexp(scores, dim=0) - math.log(len(self.members))
+
+
 class Normalise(nn.Module):
     """``(x - mean) / std`` for each channel.
 
@@ -92,7 +132,7 @@ class Classifier(nn.Module):
     Parameters
     ----------
     network:
-        ``small_cnn``, or the name of a torchvision classification model.
+        ``small_cnn``, or the name of a torchvision classification model; ``3 x small_cnn`` is an ensemble of three.
     classes:
         Number of classes, at least 2.
     channels:
@@ -174,6 +214,9 @@ def make_network(name: str, classes: int, channels: int) -> nn.Module:
     ValueError
         If there is no network of this name.
     """
+    count, several, one = name.partition(OF)
+    if several and count.isdecimal() and OF not in one:
+        return Members(int(count), one, classes, channels)
     if name == SMALL_CNN:
         return SmallCNN(classes, channels)
     if name not in models.list_models(module=models):

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from mikata.architecture import Classifier
 from mikata.errors import RecipeError, TrainingError
 from mikata.language import say
-from mikata.networks import asked_between_layers
+from mikata.networks import asked_between_layers, features, heads
 from mikata.training.data import Part, WholeBatches
 from mikata.training.losses import ClassLoss
 from mikata.training.stage import Stage
-from mikata.training.standin import features, heads
 from mikata.types import Progress
 
 STRENGTHS = tuple(float(10.0**power) for power in range(-4, 5))

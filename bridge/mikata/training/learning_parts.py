@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mikata.architecture import Classifier
 from mikata.errors import RecipeError
 from mikata.language import say
+from mikata.networks import blocks as blocks_of
 from mikata.training.stage import Stage, shown
-from mikata.training.standin import blocks as blocks_of
 
 
 def open_blocks(count: int, epoch: int, stage: Stage) -> int:

@@ -23,12 +23,11 @@ from mikata.architecture import Classifier
 from mikata.datasets import Entry, read_unlabelled
 from mikata.errors import DataError, RecipeError, TrainingError
 from mikata.language import duration, say
-from mikata.networks import asked_between_layers
+from mikata.networks import Features, asked_between_layers, blocks, features
 from mikata.training import order
 from mikata.training.augmentation import augment
 from mikata.training.data import Part, TrainingBatches, look_through
 from mikata.training.stage import Augmentation, Stage, Unlabelled
-from mikata.training.standin import Features, blocks, features
 from mikata.types import Progress
 
 _SHOW_SECONDS = 0.2
@@ -228,7 +227,7 @@ def _learn(
                 progress.check()
                 if time.monotonic() - shown >= _SHOW_SECONDS:
                     shown = time.monotonic()
-                    loss_shown = _finite(float(loss), epoch, settings)
+                    loss_shown = _finite(float(loss.detach()), epoch, settings)
                     words = say(
                         "Learning without labels, epoch {epoch} of {epochs}, loss {loss:.3g}",
                         epoch=epoch + 1,

@@ -172,8 +172,12 @@ def test_another_head_keeps_the_rest(tmp_path):
         (lambda state: state.pop("features.0.weight"), "features.0.weight missing"),
         (lambda state: state.update(extra=torch.zeros(1)), "extra unknown"),
         (
-            lambda state: state.update({"features.0.weight": torch.zeros(16, 3, 3, 3)}),
-            r"features.0.weight \(16, 3, 3, 3\) instead of \(16, 1, 3, 3\)",
+            lambda state: state.update({"features.0.weight": torch.zeros(16, 2, 3, 3)}),
+            r"features.0.weight \(16, 2, 3, 3\) instead of \(16, 1, 3, 3\)",
+        ),
+        (
+            lambda state: state.update({"features.4.weight": torch.zeros(16, 3, 3, 3)}),
+            r"features.4.weight \(16, 3, 3, 3\) instead of \(32, 16, 3, 3\)",
         ),
         (lambda state: state.update(words="text"), "not a state dict"),
         (lambda state: state.clear(), "not a state dict"),

@@ -31,7 +31,9 @@ from mikata.training import recipe as recipes
 from mikata.training.augmentation import augment
 from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Part, TrainingBatches, WholeBatches, look_through, part
+from mikata.training.learning_parts import LearningParts
 from mikata.training.loop import Loop, Watch
+from mikata.training.losses import ClassLoss
 from mikata.training.recipe import Recipe
 from mikata.training.stage import Augmentation, Stage
 from mikata.types import SILENT, Progress
@@ -293,7 +295,8 @@ def _loop(stage: Stage, tmp_path: Path) -> Loop:
     entry_part = Part((), torch.zeros(0, dtype=torch.int64), None)  # type: ignore[arg-type]
     batches = TrainingBatches(entry_part, 1, 0, balanced=False, workers=1)
     watch = Watch(SILENT, 1, 1, lambda: False)
-    return Loop(classifier, stage, batches, torch.ones(2), RANGE, 0, Checkpoints(tmp_path), watch)
+    loss, parts = ClassLoss(torch.tensor([0, 1]), 2, stage), LearningParts(classifier, stage, "r")
+    return Loop(classifier, stage, batches, loss, parts, RANGE, 0, Checkpoints(tmp_path), watch)
 
 
 @pytest.mark.parametrize("formula", ["keras", "torch"])

@@ -1,4 +1,4 @@
-"""The networks of Mikata's packages, from torch and torchvision alone.
+"""The networks of Mikata's packages, from torch, torchvision and, for its networks only, timm.
 
 This file is copied as it stands into every package that Mikata writes, so that other programs can
 rebuild the network there and load the state dict beside it. It must import nothing of Mikata.
@@ -6,6 +6,8 @@ rebuild the network there and load the state dict beside it. It must import noth
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +17,16 @@ from torch import Tensor, nn
 from torchvision import models
 
 SMALL_CNN = "small_cnn"
-"""Name of the one network that is not torchvision's."""
+"""Name of the one network that is Mikata's own."""
+
+TIMM = "timm:"
+"""What the names of timm's networks begin with: ``timm:convnext_tiny``, ``timm:resnet18.a1_in1k``."""
+
+OF = " x "
+"""Between the number of an ensemble's members and the name of one of them: ``3 x small_cnn``."""
+
+MOST_MEMBERS = 64
+"""Of an ensemble."""
 
 # Auxiliary heads exist for training the ImageNet way only, and make the network return a tuple.
 # Their initialisation is asked for by name, since torchvision warns where it is left open.
@@ -64,6 +75,39 @@ class SmallCNN(nn.Module):
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))  # type: ignore[no-any-return]
 
 
+class Members(nn.Module):
+    """Several networks of one kind whose probabilities are averaged.
+
+    Parameters
+    ----------
+    count:
+        How many, from 2 to MOST_MEMBERS.
+    network, classes, channels:
+        As of `Classifier`; the name of one of them.
+
+    Attributes
+    ----------
+    members:
+        Each a normalisation of its own, on top of the classifier's, and a plain network behind it.
+    """
+
+    def __init__(self, count: int, network: str, classes: int, channels: int) -> None:
+        super().__init__()
+        if not 2 <= count <= MOST_MEMBERS:
+            raise ValueError(f"an ensemble has from 2 to {MOST_MEMBERS} members, not {count}")
+        self.members = nn.ModuleList(
+            nn.Sequential(
+                Normalise([0.0] * channels, [1.0] * channels), make_network(network, classes, channels)
+            )
+            for _ in range(count)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logarithm of the mean of the members' probabilities (N, K): its softmax is that mean."""
+        scores = torch.stack([torch.log_softmax(member(x), dim=1) for member in self.members])
+        return torch.logsumexp(scores, dim=0) - math.log(len(self.members))
+
+
 class Normalise(nn.Module):
     """``(x - mean) / std`` for each channel.
 
@@ -92,12 +136,13 @@ class Classifier(nn.Module):
     Parameters
     ----------
     network:
-        ``small_cnn``, or the name of a torchvision classification model.
+        ``small_cnn``, the name of a torchvision classification model, or ``timm:`` and the name of a timm
+        model, with or without the tag of its weights; ``3 x small_cnn`` is an ensemble of three.
     classes:
         Number of classes, at least 2.
     channels:
         Number of input channels, at least 1. Where a torchvision network has 3, its first convolution
-        is replaced by one of the same kind.
+        is replaced by one of the same kind; timm builds its own for any number.
     mean, std:
         One number a channel, in the unit of the pixel values: the network sees ``(x - mean) / std``.
     size:
@@ -111,7 +156,8 @@ class Classifier(nn.Module):
     normalise:
         The normalisation.
     network:
-        The plain network: normalised values (N, C, H, W) to scores (N, K); torchvision's names of layers.
+        The plain network: normalised values (N, C, H, W) to scores (N, K); torchvision's or timm's names of
+        layers.
 
     Raises
     ------
@@ -172,15 +218,41 @@ def make_network(name: str, classes: int, channels: int) -> nn.Module:
     Raises
     ------
     ValueError
-        If there is no network of this name.
+        If there is no network of this name, or it cannot be made for these classes and channels.
     """
+    count, several, one = name.partition(OF)
+    if several and count.isdecimal() and OF not in one:
+        return Members(int(count), one, classes, channels)
     if name == SMALL_CNN:
         return SmallCNN(classes, channels)
+    if name.startswith(TIMM):
+        return _timm_network(name.removeprefix(TIMM), classes, channels)
     if name not in models.list_models(module=models):
         raise ValueError(f"there is no network named {name}")
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **_OPTIONS.get(name, {}))
     if channels != 3:
         _replace_first_convolution(network, channels)
+    return network
+
+
+def _timm_network(name: str, classes: int, channels: int) -> nn.Module:
+    import timm
+
+    # timm itself would fetch networks and their settings for names with a source (hf-hub:...) before them
+    if not timm.is_model(name.partition(".")[0]) or not set(name).isdisjoint(":/\\"):
+        raise ValueError(f"timm {timm.__version__} has no network named {name}")
+    try:
+        with warnings.catch_warnings():
+            # so a network says that it was made for colours only, and would give nonsense otherwise
+            warnings.filterwarnings("error", message=".*in_chans", category=UserWarning)
+            network: nn.Module = timm.create_model(
+                name, pretrained=False, num_classes=classes, in_chans=channels
+            )
+    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError, UserWarning) as error:
+        # an unknown tag, channels that it cannot have, or optional programs that are not installed
+        raise ValueError(f"timm {timm.__version__} cannot make {name}: {error}") from error
+    if getattr(network, "num_classes", None) != classes:
+        raise ValueError(f"timm's {name} is no classifier")
     return network
 
 

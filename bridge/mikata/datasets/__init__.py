@@ -2,7 +2,7 @@
 
 from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Picture
 from mikata.datasets.folding import Fold, fold_of_each, folds
-from mikata.datasets.reading import read
+from mikata.datasets.reading import read, read_unlabelled
 from mikata.datasets.splitting import split
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "fold_of_each",
     "folds",
     "read",
+    "read_unlabelled",
     "split",
 ]

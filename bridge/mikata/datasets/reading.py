@@ -16,7 +16,7 @@ import numpy as np
 from mikata.datasets.entries import Dataset, Entry, Picture
 from mikata.datasets.table import read_table
 from mikata.errors import DataError, ImageError
-from mikata.images import natural_key, patient_id
+from mikata.images import looks_like_image, natural_key, patient_id
 from mikata.images import read as read_image
 from mikata.language import say
 from mikata.privacy import one_spelling, pseudonym
@@ -87,6 +87,46 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
     if for_training:
         _refuse_untrainable(dataset)
     return dataset
+
+
+def read_unlabelled(
+    folder: Path, *, progress: Progress = SILENT
+) -> tuple[tuple[Entry, ...], tuple[tuple[Path, str], ...]]:
+    """Read images of which nobody said what they show.
+
+    Parameters
+    ----------
+    folder:
+        With images, also in folders inside it.
+
+    Returns
+    -------
+    tuple
+        The images that can be used, with an empty label, and the files that cannot, each with the reason.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder or no image in it can be used.
+    Cancelled
+        If the user stopped it.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            say("{folder} does not exist, or is no folder. Give a folder of images.", folder=folder)
+        )
+    files = (
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and not any(_is_litter(Path(part)) for part in file.relative_to(folder).parts)
+        and looks_like_image(file)
+    )
+    ordered = sorted(files, key=lambda file: natural_key(str(file.relative_to(folder))))
+    entries, skipped = _open_all([_Candidate(file, "") for file in ordered], progress)
+    if not entries:
+        raise DataError(say("{folder} holds no image that can be used.", folder=folder))
+    return tuple(entries), tuple(skipped)
 
 
 def _from_folder(folder: Path) -> list[_Candidate]:

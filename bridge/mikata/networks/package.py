@@ -5,31 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import stat
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
-
-import yaml  # type: ignore[import-untyped]
+from typing import Any, Literal
 
 from mikata.architecture import Classifier
 from mikata.errors import NetworkError, PackageError
 from mikata.language import say
+from mikata.networks.package_files import DESCRIPTION_FILE as DESCRIPTION_FILE
+from mikata.networks.package_files import Files, opened, read_description
 from mikata.networks.weights import load_state
 
 MIKATA_FORMAT = 1
 """Version of the fields of ``training.json`` that this module reads."""
 
-DESCRIPTION_FILE = "rdf.yaml"
 TRAINING_FILE = "training.json"
 
-_LARGEST_DESCRIPTION = 2**20  # bytes: YAML is slow to read
 _LARGEST_RECORD = 16 * 2**20
-_LARGEST_PACKAGE = 4 * 2**30  # bytes, unpacked
-_SUSPICIOUS_RATIO = 100  # weights hardly shrink; only a bomb does so by more
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +76,8 @@ def read_package(path: Path) -> Model:
     PackageError
         If it is missing, damaged, unsafe, of a newer Mikata, or made by another tool.
     """
-    with _opened(path) as source:
-        description = _description(source)
+    with opened(path) as source:
+        description = read_description(source)
         record = _record(source)
         state_file, sha256 = _state_file(source, description)
         data = source.read(state_file)
@@ -136,153 +129,7 @@ def read_package(path: Path) -> Model:
     )
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The files of a package, whether in a folder or a zip."""
-
-    path: Path
-    names: frozenset[str]
-    open: Callable[[str], IO[bytes]]
-    size: Callable[[str], int]
-
-    def has(self, name: str) -> bool:
-        return name in self.names
-
-    def read(self, name: str, largest: int = _LARGEST_PACKAGE) -> bytes:
-        if not self.has(name):
-            raise PackageError(say("{path}: {file} is missing.", path=self.path, file=name))
-        try:
-            if self.size(name) > largest:
-                raise PackageError(
-                    say(
-                        "{path}: {file} is too large ({size} bytes).",
-                        path=self.path,
-                        file=name,
-                        size=self.size(name),
-                    )
-                )
-            with self.open(name) as file:
-                return file.read()
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
-            raise PackageError(
-                say("{path}: {file} is damaged ({error}).", path=self.path, file=name, error=error)
-            ) from error
-        except OSError as error:
-            raise PackageError(
-                say(
-                    "{path}: {file} cannot be read: {reason}.",
-                    path=self.path,
-                    file=name,
-                    reason=error.strerror or error,
-                )
-            ) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[_Source]:
-    if path.is_dir():
-        try:
-            names = frozenset(entry.name for entry in path.iterdir() if entry.is_file())
-        except OSError as error:
-            raise PackageError(
-                say("{path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
-            ) from error
-        yield _Source(
-            path,
-            names,
-            open=lambda name: (path / name).open("rb"),
-            size=lambda name: (path / name).stat().st_size,
-        )
-        return
-    if not path.exists():
-        raise PackageError(say("There is no package {path}.", path=path))
-    if not zipfile.is_zipfile(path):
-        raise PackageError(
-            say(
-                "{path} is no package: a folder or a zip with an {description} is expected.",
-                path=path,
-                description=DESCRIPTION_FILE,
-            )
-        )
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise PackageError(
-            say("{path} is damaged and cannot be opened as a zip ({error}).", path=path, error=error)
-        ) from error
-    with archive:
-        _refuse_unsafe(path, archive)
-        yield _Source(
-            path, frozenset(archive.namelist()), archive.open, lambda name: archive.getinfo(name).file_size
-        )
-
-
-def _refuse_unsafe(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what no honest package has, even though nothing is unpacked here."""
-    total = 0
-    seen: set[str] = set()
-    for member in archive.infolist():
-        name = member.filename
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
-            raise PackageError(
-                say(
-                    "{path} is refused: its file '{file}' would land outside of the package.",
-                    path=path,
-                    file=name,
-                )
-            )
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise PackageError(say("{path} is refused: its file '{file}' is a link.", path=path, file=name))
-        if member.flag_bits & 1:
-            raise PackageError(
-                say("{path} is refused: its file '{file}' is encrypted.", path=path, file=name)
-            )
-        if name.casefold() in seen:
-            raise PackageError(
-                say("{path} is refused: it has two files named '{file}'.", path=path, file=name)
-            )
-        seen.add(name.casefold())
-        total += member.file_size
-        large = member.file_size > 2**20
-        if total > _LARGEST_PACKAGE or (
-            large and member.file_size > _SUSPICIOUS_RATIO * max(1, member.compress_size)
-        ):
-            raise PackageError(
-                say(
-                    "{path} is refused: '{file}' would grow to {size:.0f} MB ({total:.0f} MB up to it) when "
-                    "unpacked.",
-                    path=path,
-                    file=name,
-                    size=member.file_size / 2**20,
-                    total=total / 2**20,
-                )
-            )
-
-
-def _description(source: _Source) -> Mapping[str, Any]:
-    if not source.has(DESCRIPTION_FILE):
-        raise PackageError(
-            say(
-                "{path} is no BioImage.IO package: {description} is missing at its top level.",
-                path=source.path,
-                description=DESCRIPTION_FILE,
-            )
-        )
-    try:
-        description = yaml.safe_load(source.read(DESCRIPTION_FILE, _LARGEST_DESCRIPTION).decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise PackageError(
-            say("{path}: {file} is damaged and cannot be read.", path=source.path, file=DESCRIPTION_FILE)
-        ) from error
-    if not isinstance(description, dict) or description.get("type") != "model":
-        raise PackageError(
-            say("{path}: {file} does not describe a model.", path=source.path, file=DESCRIPTION_FILE)
-        )
-    return description
-
-
-def _record(source: _Source) -> dict[str, Any]:
+def _record(source: Files) -> dict[str, Any]:
     if not source.has(TRAINING_FILE):
         raise PackageError(
             say(
@@ -330,7 +177,7 @@ def _record(source: _Source) -> dict[str, Any]:
     return record
 
 
-def _state_file(source: _Source, description: Mapping[str, Any]) -> tuple[str, str]:
+def _state_file(source: Files, description: Mapping[str, Any]) -> tuple[str, str]:
     """Name and checksum of the state dict."""
     weights = description.get("weights")
     entry = weights.get("pytorch_state_dict") if isinstance(weights, dict) else None

@@ -7,19 +7,22 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
-from torchvision import models
 
-from mikata.architecture import SMALL_CNN, first_convolution
 from mikata.errors import NetworkError
 from mikata.language import say
+from mikata.networks.torchscript import is_torchscript, read_torchscript
 
-_GREY_LEVELS = 255.0
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+)  # what lightning, and other training programs, name it
 
 # What torch and zipfile are known to raise on damaged files (tried by flipping and cutting bytes)
 _DAMAGE = (
@@ -29,7 +32,7 @@ _DAMAGE = (
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict.
+    """Read a state dict: a file of torch's (``.pt``, ``.pth``, ``.ckpt``), safetensors, or TorchScript's tensors.
 
     Raises
     ------
@@ -49,9 +52,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def load_state(file: BinaryIO, name: str) -> dict[str, Tensor]:
     """Read a state dict from an open file; `name` is for messages, errors as in :func:`read_state`."""
-    _refuse_bomb(file, name)
     try:
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
+        state = _read(file, name)
     except _DAMAGE as error:
         raise NetworkError(
             say(
@@ -59,8 +61,8 @@ def load_state(file: BinaryIO, name: str) -> dict[str, Tensor]:
                 name=name,
             )
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    if isinstance(state, dict):
+        state = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)), state)
     if (
         not isinstance(state, dict)
         or not state
@@ -69,17 +71,57 @@ def load_state(file: BinaryIO, name: str) -> dict[str, Tensor]:
         raise NetworkError(
             say("The weights {name} are not a state dict: named tensors are expected.", name=name)
         )
+    broken = [
+        key for key, value in state.items() if value.dtype in _FLOATS and not bool(value.isfinite().all())
+    ]
+    if broken:
+        raise NetworkError(
+            say(
+                "The weights {name} hold values that are no numbers (NaN or infinite), in {key}: their training "
+                "had failed. Use others.",
+                name=name,
+                key=broken[0],
+            )
+        )
     return state
 
 
-def _refuse_bomb(file: BinaryIO, name: str) -> None:
-    """A file of weights is a zip that is not compressed; one that grows would fill the memory."""
+def _read(file: BinaryIO, name: str) -> Any:
+    if _is_safetensors(file):
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            return load(file.read())
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+    scripted = _refuse_bomb(file, name)
+    return read_torchscript(file) if scripted else torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _is_safetensors(file: BinaryIO) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON header, and that header's brace."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
+    start = file.read(9)
+    file.seek(0)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
+
+
+def _refuse_bomb(file: BinaryIO, name: str) -> bool:
+    """A file of weights is a zip that is not compressed; one that grows would fill the memory.
+
+    Only the code in TorchScript is compressed, and that is not read. Returns whether it is TorchScript.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    scripted = False
     if zipfile.is_zipfile(file):
         try:
             with zipfile.ZipFile(file) as archive:
-                grown = sum(member.file_size for member in archive.infolist())
+                scripted = is_torchscript(archive)
+                members = [m for m in archive.infolist() if not (scripted and "/code/" in m.filename)]
+                grown = sum(member.file_size for member in members)
         except _DAMAGE as error:
             raise NetworkError(
                 say("The weights {name} cannot be read: the file is damaged.", name=name)
@@ -95,76 +137,4 @@ def _refuse_bomb(file: BinaryIO, name: str) -> None:
                 )
             )
     file.seek(0)
-
-
-def imagenet_normalisation(name: str, channels: int) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation, one a channel, for 8-bit images (0..255) of ImageNet weights.
-
-    They are torchvision's own for these weights, times 255; their average over the colours where
-    `channels` is not 3.
-
-    Raises
-    ------
-    NetworkError
-        If the network has no ImageNet weights.
-    """
-    transform = _imagenet_weights(name).transforms()
-    mean = [value * _GREY_LEVELS for value in transform.mean]
-    std = [value * _GREY_LEVELS for value in transform.std]
-    if name in ("inception_v3", "googlenet"):
-        # torchvision undoes its own normalisation inside these two and takes 0.5 and 0.5 instead
-        mean = std = [0.5 * _GREY_LEVELS] * 3
-    if channels == 3:
-        return mean, std
-    return [sum(mean) / 3] * channels, [sum(std) / 3] * channels
-
-
-def _imagenet_weights(name: str) -> Any:
-    if name == SMALL_CNN:
-        raise NetworkError(say("small_cnn has no ImageNet weights: train it from random weights."))
-    return models.get_model_weights(name).DEFAULT
-
-
-def imagenet_state(name: str, channels: int) -> Mapping[str, Tensor]:
-    """Torchvision's ImageNet weights of the plain network, the first convolution made for `channels`.
-
-    Raises
-    ------
-    NetworkError
-        If the network has none, or they are neither on this computer nor can be fetched.
-    """
-    weights = _imagenet_weights(name)
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = folder / Path(weights.url).name
-    try:
-        # Read as plain tensors first: torchvision itself would unpickle whatever lies in its cache
-        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except OSError as error:
-        raise NetworkError(
-            say(
-                "The ImageNet weights of {name} are not on this computer and could not be fetched "
-                "({reason}). Copy the file {file} from a computer with internet ({address}) into the folder "
-                "{folder}, or train from random weights.",
-                name=name,
-                reason=getattr(error, "reason", None) or error,
-                file=file.name,
-                address=weights.url,
-                folder=folder,
-            )
-        ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise NetworkError(
-            say(
-                "The ImageNet weights {file} are damaged. Delete the file, and fetch or copy it again.",
-                file=file,
-            )
-        ) from error
-    network = models.get_model(name, weights=weights)
-    # the auxiliary head that inception's weights bring is one that `Classifier` leaves out
-    state: dict[str, Tensor] = {
-        key: value for key, value in network.state_dict().items() if not key.startswith("AuxLogits.")
-    }
-    if channels != 3:
-        key = first_convolution(network) + ".weight"
-        state[key] = state[key].sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
-    return state
+    return scripted

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from mikata.architecture import TIMM
 from mikata.packaging.description import (
     ARCHITECTURE,
     RESEARCH_USE,
@@ -24,6 +25,10 @@ from mikata.packaging.trained import Evaluated, ScoreLike, Trained
 _COVER_SIDE = 256
 _BAR = np.array([38, 122, 181], np.uint8)
 _BACK = np.array([244, 244, 244], np.uint8)
+
+
+def _needs(network: str) -> str:
+    return "torch, torchvision and timm" if network.startswith(TIMM) else "torch and torchvision"
 
 
 def readme(trained: Trained, words: Words, report: Evaluated | None, *, dynamic: bool) -> str:
@@ -78,7 +83,7 @@ def readme(trained: Trained, words: Words, report: Evaluated | None, *, dynamic:
         "## Files",
         "",
         f"- `{TORCHSCRIPT}`: the network for deepImageJ and other readers of TorchScript",
-        f"- `{STATE_DICT}`, `{ARCHITECTURE}`: the same network for Python (torch and torchvision)",
+        f"- `{STATE_DICT}`, `{ARCHITECTURE}`: the same network for Python ({_needs(configuration['network'])})",
         f"- `{TEST_INPUT}`, `{TEST_OUTPUT}`: what goes in and must come out; `{SAMPLE_INPUT}`: the same "
         "input as an image",
         "- `training.json`: how it was trained",

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
 
 from mikata.architecture import Classifier
 from mikata.errors import Cancelled, RecipeError, TrainingError
 from mikata.language import say
 from mikata.networks import asked_between_layers
 from mikata.training.data import Part, Statistics, TrainingBatches, WholeBatches
+from mikata.training.losses import ClassLoss
 from mikata.training.recipe import Recipe
 from mikata.training.stage import Stage
 from mikata.types import Progress
@@ -68,6 +68,7 @@ def fit(
         from lightning.pytorch import Trainer
 
         from mikata.training.checkpoints import Checkpoints
+        from mikata.training.learning_parts import LearningParts
         from mikata.training.loop import Loop, Stopped, Watch
 
         batches = TrainingBatches(
@@ -78,7 +79,8 @@ def fit(
                 classifier,
                 stage,
                 batches,
-                _class_weights(learning.labels, classifier.configuration["classes"], stage.balance),
+                ClassLoss(learning.labels, classifier.configuration["classes"], stage),
+                LearningParts(classifier, stage, recipe.source),
                 statistics.value_range,
                 recipe.seed,
                 Checkpoints(folder),
@@ -146,13 +148,6 @@ def _leave_javas_signals(trainer: Trainer) -> None:
     changed = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
     connector = trainer._signal_connector
     connector._get_current_signal_handlers = lambda: {s: signal.getsignal(s) for s in changed}  # type: ignore[method-assign]
-
-
-def _class_weights(labels: Tensor, classes: int, balance: str) -> Tensor:
-    """Weight of each class in the loss: 1 on average over the images."""
-    if balance != "class_weights":
-        return torch.ones(classes)
-    return len(labels) / (classes * torch.bincount(labels, minlength=classes).float())
 
 
 def accelerator_for(stage: Stage, recipe: Recipe) -> str:

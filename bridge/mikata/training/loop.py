@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
@@ -17,9 +16,13 @@ from mikata.architecture import Classifier
 from mikata.errors import TrainingError
 from mikata.language import duration, say
 from mikata.training.augmentation import augment
+from mikata.training.averaging import Average
 from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Batch, TrainingBatches
+from mikata.training.learning_parts import LearningParts, steps_done
+from mikata.training.losses import ClassLoss
 from mikata.training.order import seed_of
+from mikata.training.schedule import rate_factor
 from mikata.training.stage import Stage
 from mikata.types import Progress
 
@@ -88,8 +91,10 @@ class Loop(LightningModule):
         How.
     batches:
         The training images; their epoch is set from here.
-    class_weights:
-        Weight of each class in the loss (K,).
+    losses:
+        What is learnt from, and what chooses the epoch.
+    parts:
+        What learns in which epoch.
     value_range:
         Lowest and highest possible pixel value.
     seed:
@@ -98,7 +103,6 @@ class Loop(LightningModule):
         Where weights go, and who is told.
     """
 
-    class_weights: Tensor
     sums: Tensor
 
     def __init__(
@@ -106,7 +110,8 @@ class Loop(LightningModule):
         classifier: Classifier,
         stage: Stage,
         batches: TrainingBatches,
-        class_weights: Tensor,
+        losses: ClassLoss,
+        parts: LearningParts,
         value_range: tuple[float, float],
         seed: int,
         checkpoints: Checkpoints,
@@ -116,40 +121,42 @@ class Loop(LightningModule):
         self.classifier = classifier
         self.stage = stage
         self.batches = batches
+        self.losses = losses
+        self.parts = parts
+        # what is judged and kept in place of the raw weights
+        self.average = Average(classifier, stage.ema_decay) if stage.averaging == "ema" else None
         self.value_range = value_range
         self.seed = seed
         self.checkpoints = checkpoints
         self.watch = watch
         self.history: list[dict[str, float]] = []
         self._epoch_started = 0.0
-        self._steps = 0
-        self.register_buffer("class_weights", class_weights)
         # rows training and selection: sum of losses, right answers, images; on the device, which never waits
         self.register_buffer("sums", torch.zeros(2, 3, dtype=torch.float32))
 
     def configure_optimizers(self) -> Any:
         """Make the optimiser and the schedule of the learning rate."""
         stage = self.stage
-        parameters = [p for p in self.classifier.parameters() if p.requires_grad]
+        groups = self.parts.groups()
         rate, decay = stage.learning_rate, stage.weight_decay
         optimiser: torch.optim.Optimizer
         if stage.optimiser == "sgd":
-            optimiser = torch.optim.SGD(parameters, rate, stage.momentum, weight_decay=decay)
+            optimiser = torch.optim.SGD(groups, rate, stage.momentum, weight_decay=decay)
         else:
             kind = torch.optim.Adam if stage.optimiser == "adam" else torch.optim.AdamW
-            optimiser = kind(parameters, rate, (0.9, _BETA2), stage.epsilon, decay)
-        if stage.schedule == "constant":
+            optimiser = kind(groups, rate, (0.9, _BETA2), stage.epsilon, decay)
+        if stage.schedule == "constant" and not stage.warmup_epochs:
             return optimiser
-        total = len(self.batches) * stage.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: (1 + math.cos(math.pi * min(step, total) / total)) / 2
+            optimiser, lambda step: rate_factor(step, len(self.batches), stage)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
-        """Fix the order, the augmentation and dropout of this epoch."""
+        """Fix the order, the augmentation, dropout and what learns of this epoch."""
         self.batches.epoch = self.current_epoch
         torch.manual_seed(seed_of(self.seed, self.current_epoch, "network"))
+        self.parts.begin(self.current_epoch)
         self.sums.zero_()
         self._epoch_started = time.monotonic()
 
@@ -160,23 +167,40 @@ class Loop(LightningModule):
             images = augment(images, draws, self.stage.augmentation, self.value_range)
         return images, labels, draws
 
-    def _losses(self, batch: Batch, row: int) -> Tensor:
-        images, labels, _ = batch
-        scores = self.classifier.logits(images).float()
-        losses = F.cross_entropy(scores, labels, reduction="none") * self.class_weights[labels]
+    @property
+    def judged(self) -> Classifier:
+        """The network with the weights that are judged and kept."""
+        return self.classifier if self.average is None else self.average.classifier
+
+    def _count(self, row: int, scores: Tensor, labels: Tensor, losses: Tensor) -> None:
         with torch.no_grad():
             right = (scores.argmax(1) == labels).sum()
             self.sums[row] += torch.stack([losses.sum(), right, right.new_tensor(len(labels))])
-        return losses
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of a batch."""
-        return self._losses(batch, 0).mean()
+        images, labels, _ = batch
+        scores = self.classifier.logits(images).float()
+        losses = self.losses.of_training(scores, labels)
+        self._count(0, scores, labels, losses)
+        return losses.mean()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a batch of selection images."""
-        self._losses(batch, 1)
+        images, labels, _ = batch
+        scores = self.judged.logits(images).float()
+        self._count(1, scores, labels, self.losses.of_selection(scores, labels))
         self.watch.check()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Let the optimiser make its step."""
+        super().optimizer_step(*args, **kwargs)
+        self.after_step()
+
+    def after_step(self) -> None:
+        """Take the new weights into the average."""
+        if self.average is not None:
+            self.average.update(self.classifier)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Move epsilon to where Keras adds it.
@@ -186,9 +210,9 @@ class Loop(LightningModule):
         """
         if self.stage.adam_formula != "keras":
             return
-        self._steps += 1
         for group in optimizer.param_groups:
-            group["eps"] = self.stage.epsilon / math.sqrt(1 - _BETA2**self._steps)
+            step = steps_done(optimizer, group) + 1
+            group["eps"] = self.stage.epsilon / math.sqrt(1 - _BETA2**step)
 
     def configure_gradient_clipping(
         self,
@@ -260,7 +284,7 @@ class Loop(LightningModule):
             "selection_loss": losses[1],
             "selection_accuracy": right[1],
         }
-        self.checkpoints.save(self.classifier, epoch, losses[1])
+        self.checkpoints.save(self.judged, epoch, losses[1])
         entry["seconds"] = time.monotonic() - self._epoch_started
         self.history.append(entry)
         self.watch.accuracy = right[1]

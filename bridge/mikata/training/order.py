@@ -18,8 +18,21 @@ DRAWS = (
     "flip_vertical",
     "crop_y",
     "crop_x",
+    "scale",
+    "quarter_turns",
+    "blur",
+    "contrast",
+    "gamma",
+    "noise",
+    "noise_seed",
+    "erase",
+    "erase_shape",
+    "erase_y",
+    "erase_x",
 )
-"""What the random numbers of an image are for, in the order of their columns."""
+"""What the random numbers of an image are for, in the order of their columns. New ones come last."""
+
+_FIRST_DRAWS = 8  # drawn on their own, so that more columns leave their numbers as they are
 
 
 def seed_of(seed: int, epoch: int, purpose: str) -> int:
@@ -58,9 +71,11 @@ def balanced(labels: Tensor, seed: int, epoch: int) -> Tensor:
     return order[torch.randperm(len(order), generator=random)]
 
 
-def draws(count: int, seed: int, epoch: int) -> Tensor:
-    """Random numbers from 0 to 1 (count, len(DRAWS)): one row for each place in an epoch's order."""
-    return torch.rand(count, len(DRAWS), generator=generator(seed, epoch, "augmentation"))
+def draws(count: int, seed: int, epoch: int, purpose: str = "augmentation") -> Tensor:
+    """Random numbers from 0 to below 1 (count, len(DRAWS)): one row for each place in an epoch's order."""
+    first = torch.rand(count, _FIRST_DRAWS, generator=generator(seed, epoch, purpose))
+    more = torch.rand(count, len(DRAWS) - _FIRST_DRAWS, generator=generator(seed, epoch, f"more {purpose}"))
+    return torch.cat([first, more], 1)
 
 
 @contextmanager

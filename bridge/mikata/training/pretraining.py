@@ -13,13 +13,16 @@ from typing import Any
 import torch
 
 from mikata import fractals
-from mikata.networks import InputSpec, Model, build
+from mikata.architecture import Classifier
+from mikata.networks import InputSpec, Model, build, source_of
 from mikata.training.data import Part, Statistics
 from mikata.training.fitting import accelerator_for, fit
+from mikata.training.plan import Parts
 from mikata.training.recipe import Recipe
 from mikata.training.run import Run
 from mikata.training.stage import Augmentation, Stage
 from mikata.training.starting import Start
+from mikata.training.unlabelled import Flips, images_of, learn_unlabelled
 from mikata.types import Progress
 
 _CHOOSING = 0.2  # share of each class's pictures that chooses the epoch
@@ -129,7 +132,7 @@ def learn_formula(
         Path("formula"),
     )
     drawn = Drawn(
-        Start(model, normalised=False),
+        Start(source_of(model), classes=classes, normalised=False),
         {
             "name": "formula",
             "source": "none",
@@ -143,3 +146,40 @@ def learn_formula(
     if memory is not None:
         memory.drawn[key] = drawn
     return drawn
+
+
+def learn_without_labels(
+    classifier: Classifier,
+    learning: Part,
+    parts: Parts,
+    stage: Stage,
+    recipe: Recipe,
+    statistics: Statistics,
+    progress: Progress,
+    accelerator: str,
+) -> dict[str, Any]:
+    """Teach a network images without labels, in place, and return the record of it."""
+    started = time.monotonic()
+    settings = stage.unlabelled
+    images = images_of(settings, learning, (*parts["selection"], *parts["test"]), stage, progress)
+    history = learn_unlabelled(
+        classifier,
+        images,
+        settings,
+        recipe.seed,
+        progress,
+        recipe=recipe.source,
+        value_range=statistics.value_range,
+        flips=Flips.of(stage),
+        workers=stage.workers,
+        accelerator=accelerator,
+    )
+    said = dataclasses.asdict(settings) | {"images": Path(settings.images).name}
+    return {
+        "name": "unlabelled",
+        "source": "none",
+        "unlabelled": said,
+        "images": len(images),
+        "history": history,
+        "seconds": round(time.monotonic() - started, 1),
+    }

@@ -12,7 +12,7 @@ from typing import Any, Literal, Union
 
 from mikata.architecture import Classifier
 from mikata.datasets import PARTS, Dataset, Entry
-from mikata.networks import Model
+from mikata.networks import Fit, Model
 from mikata.training.fitting import StoppedBy
 from mikata.training.recipe import Recipe
 
@@ -67,6 +67,10 @@ class Run:
         What the stage started from, where that knew the same classes: a `Model` or the `Run` of the stage before.
     left_out:
         Number of images of an earlier stage's data not used, since a later stage tests on them or their patients.
+    fitted:
+        What of the weights that this stage started from was taken, adapted and left out.
+    notes:
+        What went otherwise than the recipe says, in sentences.
     """
 
     classifier: Classifier
@@ -92,6 +96,8 @@ class Run:
     earlier: tuple[dict[str, Any], ...] = ()
     base: Base | None = field(default=None, repr=False)
     left_out: int = 0
+    fitted: Fit = field(default_factory=Fit)
+    notes: tuple[str, ...] = ()
 
     @property
     def grouping(self) -> str:
@@ -113,6 +119,7 @@ class Run:
             "classes": list(self.classes),
             "data": data_record(self.dataset, self.parts, self.split),
             "left_out": self.left_out,
+            "weights": self.fitted.record(),
             "history": [dict(epoch) for epoch in self.history],
             "best_epoch": self.best_epoch,
             "stopped_by": self.stopped_by,
@@ -132,6 +139,8 @@ class Run:
             "data": data_record(self.dataset, self.parts, self.split),
             "recipe": self.recipe.record(),
             "earlier_stages": [dict(stage) for stage in self.earlier],
+            "weights": self.fitted.record(),
+            "notes": list(self.notes),
             "parent": dict(self.parent),
             "seed": self.seed,
             "history": [dict(epoch) for epoch in self.history],

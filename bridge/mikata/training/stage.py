@@ -140,7 +140,7 @@ class Stage:
     size: tuple[int, int] = (128, 128)
     fit: Fit = "resize"
     channels: Literal["auto", 1, 3] = "auto"
-    normalisation: Literal["auto", "data", "imagenet", "weights"] = "auto"
+    normalisation: Literal["auto", "data", "imagenet", "unit", "weights"] = "auto"
     head: Literal["gradient", "few_shot"] = "gradient"
     frozen: tuple[str, ...] = ()
     head_epochs: int = 0
@@ -162,7 +162,7 @@ class Stage:
     early_stopping: int = 10
     averaging: Literal["none", "ema"] = "none"
     ema_decay: float = 0.99
-    balance: Literal["none", "class_weights", "sampling", "logit_adjustment"] = "none"
+    balance: Literal["none", "class_weights", "sampling", "down_sampling", "logit_adjustment"] = "none"
     label_smoothing: float = 0.0
     keep: Literal["better", "tuned"] = "better"
     precision: Literal["32", "bf16", "16"] = "32"
@@ -202,7 +202,7 @@ CHECKS: dict[str, Check] = {
     "size": _height_and_width,
     "fit": _one_of(*get_args(Fit)),
     "channels": _one_of("auto", 1, 3),
-    "normalisation": _one_of("auto", "data", "imagenet", "weights"),
+    "normalisation": _one_of("auto", "data", "imagenet", "unit", "weights"),
     "optimiser": _one_of("adam", "adamw", "sgd"),
     "learning_rate": _number(0, 10, open_low=True),
     "epsilon": _number(0, 1, open_low=True),
@@ -226,7 +226,7 @@ CHECKS: dict[str, Check] = {
     "images": _any_words,
     "method": _one_of("simclr", "vicreg", "byol"),
     "early_stopping": _whole(0, 100_000),
-    "balance": _one_of("none", "class_weights", "sampling", "logit_adjustment"),
+    "balance": _one_of("none", "class_weights", "sampling", "down_sampling", "logit_adjustment"),
     "precision": _one_of("32", "bf16", "16"),
     "workers": _whole(0, 256),
     "cache_gib": _number(0, 4096),

@@ -10,16 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mikata import datasets
+from mikata.architecture import Classifier
 from mikata.datasets import Dataset
 from mikata.errors import Cancelled, DataError
 from mikata.language import say
 from mikata.training import order
+from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Part, Statistics, channels_of, input_of, look_through, part
-from mikata.training.fitting import accelerator_for, device_name, fit
+from mikata.training.few_shot import fit_head
+from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
 from mikata.training.plan import Parts, Planned, plan
-from mikata.training.pretraining import Memory, learn_formula
+from mikata.training.pretraining import Memory, learn_formula, learn_without_labels
 from mikata.training.recipe import Recipe
 from mikata.training.run import Run, versions
+from mikata.training.schedule import refuse_endless_warmup
 from mikata.training.stage import Stage
 from mikata.training.starting import start_network, start_of
 from mikata.types import SILENT, Progress
@@ -82,8 +86,9 @@ def train(
         If the user stopped it before the first epoch of the last stage had ended.
     """
     started = time.monotonic()
-    for number in range(len(recipe.stages)):
-        accelerator_for(recipe.stages[number], recipe)
+    for stage in recipe.stages:
+        accelerator_for(stage, recipe)
+        refuse_endless_warmup(stage, recipe.source)
     planned = plan(dataset, recipe, parts, read or (lambda path: datasets.read(path, progress=progress)))
     run: Run | None = None
     for one in planned:
@@ -153,20 +158,21 @@ def _train_stage(
     with order.own_random_numbers(recipe.seed):
         learning, choosing, statistics = _load(parts, dataset, stage, progress)
         spec = learning.spec
-        start = start_of(stage, spec, recipe, before)
+        start = start_of(stage, before)
         if stage.source == "formula":
             drawn = learn_formula(stage, spec.channels, recipe, folder / "formula", progress, memory)
             start, earlier = drawn.start, (*earlier, drawn.record)
-        classifier = start_network(stage, spec, len(dataset.classes), statistics, start, recipe)
+        classifier, fitted = start_network(stage, spec, dataset.classes, statistics, start, recipe)
         if stage.source == "unlabelled":
-            from mikata.training.unlabelled import learn_unlabelled
-
-            earlier = (*earlier, learn_unlabelled(classifier, learning, stage, recipe, progress))
-        loop, stopped_by = fit(
+            record = learn_without_labels(
+                classifier, learning, parts, stage, recipe, statistics, progress, accelerator
+            )
+            earlier = (*earlier, record)
+        kept, history, stopped_by = _fit(
             classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
         )
     classifier = classifier.to("cpu")
-    loop.checkpoints.load_best(classifier)
+    kept.load_best(classifier)
     return Run(
         classifier=classifier.eval(),
         classes=dataset.classes,
@@ -175,23 +181,47 @@ def _train_stage(
         fit=stage.fit,
         value_unit=spec.value_unit,
         value_range=statistics.value_range,
-        history=tuple(loop.history),
+        history=tuple(history),
         recipe=recipe.at(planned.number - 1),
         dataset=dataset,
         parts=dict(parts),
         left_out=planned.left_out,
         seed=recipe.seed,
-        best_epoch=loop.checkpoints.best_epoch,
+        best_epoch=kept.best_epoch,
         stopped_by=stopped_by,
         seconds=time.monotonic() - started,
         device=device_name(accelerator),
         versions=versions(),
-        checkpoint=loop.checkpoints.best,
-        last_checkpoint=loop.checkpoints.last,
+        checkpoint=kept.best,
+        last_checkpoint=kept.last,
         parent=start.parent if before is None else before.parent,
         earlier=earlier,
+        fitted=fitted,
         base=start.base if start.base is not None and start.base.classes == dataset.classes else None,
     )
+
+
+def _fit(
+    classifier: Classifier,
+    learning: Part,
+    choosing: Part,
+    stage: Stage,
+    recipe: Recipe,
+    statistics: Statistics,
+    folder: Path,
+    progress: Progress,
+    accelerator: str,
+) -> tuple[Checkpoints, list[dict[str, float]], StoppedBy]:
+    """Train the network, or fit a head to it, as the recipe says: weights, history and how it ended."""
+    if stage.head == "gradient":
+        loop, stopped_by = fit(
+            classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
+        )
+        return loop.checkpoints, loop.history, stopped_by
+    found = fit_head(classifier, learning, choosing, stage, recipe.source, progress, accelerator)
+    kept = Checkpoints(folder)
+    kept.save(classifier, 1, found.selection_loss)
+    return kept, [found.entry], "finished"
 
 
 def _load(

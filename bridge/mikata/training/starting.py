@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from mikata.architecture import Classifier
 from mikata.errors import NetworkError, RecipeError
 from mikata.language import say
-from mikata.networks import Model, build, check_size, imagenet_normalisation, is_package, read_package
+from mikata.networks import (
+    Fit,
+    Model,
+    Source,
+    Weights,
+    build_with_fit,
+    check_size,
+    imagenet_normalisation,
+    read_package,
+    read_source,
+    source_of,
+)
 from mikata.networks.inputs import TakesImages
 from mikata.training.data import Statistics
 from mikata.training.recipe import Recipe
 from mikata.training.run import Base, Run
 from mikata.training.stage import Stage
+
+_EIGHT_BIT = (0.0, 255.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,20 +38,23 @@ class Start:
     weights:
         As `mikata.networks.build` takes them.
     parent:
-        Name and SHA-256 of the weights' file; empty where there is none.
+        Name and SHA-256 of the weights' file and what else is known of it; empty where there is none.
     base:
         The classifier whose weights they are, where it is one.
+    classes:
+        Names of the classes that the weights' head tells apart; None where they are not known.
     normalised:
-        Whether a normalisation belongs to the weights and goes with them.
+        Whether a normalisation may belong to the weights and go with them.
     """
 
-    weights: Literal["none", "imagenet"] | Path | Model
+    weights: Weights
     parent: dict[str, str] = field(default_factory=dict)
     base: Base | None = None
+    classes: tuple[str, ...] | None = None
     normalised: bool = True
 
 
-def start_of(stage: Stage, spec: TakesImages, recipe: Recipe, before: Run | None) -> Start:
+def start_of(stage: Stage, before: Run | None) -> Start:
     """Where the weights come from; random ones for ``formula`` and ``unlabelled``, which are still to be learnt.
 
     Parameters
@@ -52,8 +66,6 @@ def start_of(stage: Stage, spec: TakesImages, recipe: Recipe, before: Run | None
     ------
     NetworkError, PackageError
         If weights are missing or cannot be read.
-    RecipeError
-        If their normalisation is for values in another unit than these images have.
     """
     if stage.source in ("none", "formula", "unlabelled"):
         return Start("none", normalised=False)
@@ -62,22 +74,14 @@ def start_of(stage: Stage, spec: TakesImages, recipe: Recipe, before: Run | None
     if stage.source == "previous":
         assert before is not None
         name = before.recipe.stage.name or say("the stage before")
-        _refuse_other_unit(stage, before.value_unit, spec, name, recipe)
-        return Start(as_model(before, name), base=before)
+        return Start(source_of(as_model(before, name)), base=before, classes=before.classes)
     path = Path(stage.source)
-    if is_package(path):
+    source = read_source(path)
+    if source.kind == "package":
         package = read_package(path)
-        _refuse_other_unit(stage, package.value_unit, spec, path.name, recipe)
-        return Start(package, {"name": path.name, "sha256": package.weights_sha256}, package)
-    try:
-        with path.open("rb") as file:
-            return Start(path, {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()})
-    except FileNotFoundError as error:
-        raise NetworkError(say("The weights {path} do not exist.", path=path)) from error
-    except OSError as error:
-        raise NetworkError(
-            say("The weights {path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
-        ) from error
+        return Start(source, source.parent(), package, package.classes)
+    # another program's head: whose classes it tells apart, and in which order, is not known here
+    return Start(source, source.parent(), classes=() if source.kind == "foreign package" else None)
 
 
 def as_model(run: Run, name: str) -> Model:
@@ -96,47 +100,35 @@ def as_model(run: Run, name: str) -> Model:
     )
 
 
-def _refuse_other_unit(stage: Stage, unit: str, spec: TakesImages, name: str, recipe: Recipe) -> None:
-    if stage.normalisation in ("auto", "weights") and unit != spec.value_unit:
-        raise RecipeError(
-            say(
-                "{recipe}: {package} was trained on values in {expected}, but these images have {unit}, so its "
-                'normalisation does not suit them. Say normalisation = "data".',
-                recipe=recipe.source,
-                package=name,
-                expected=unit,
-                unit=spec.value_unit,
-            )
-        )
-
-
 def start_network(
     stage: Stage,
     spec: TakesImages,
-    classes: int,
+    classes: tuple[str, ...],
     statistics: Statistics,
     start: Start,
     recipe: Recipe,
-) -> Classifier:
-    """The untrained network, tried on an image of the stage's size.
+) -> tuple[Classifier, Fit]:
+    """The untrained network, tried on an image of the stage's size, and what of the weights it took.
 
     Raises
     ------
     NetworkError
-        If the network does not exist, its weights do not fit, or it cannot take images of this size.
+        If the network does not exist, its weights do not fit, it cannot take images of this size, or the
+        normalisation of its weights is for other values.
     RecipeError
         If the recipe asks for a normalisation that there is not, or for images of many sizes in vain.
     """
     mean, std = _mean_and_std(stage, spec, statistics, start, recipe)
-    classifier = build(
+    classifier, fit = build_with_fit(
         stage.network,
-        classes=classes,
+        classes=len(classes),
         channels=spec.channels,
         mean=mean,
         std=std,
         size=stage.size if stage.fit == "resize" else None,
         weights=start.weights,
         keep_normalisation=start.normalised and stage.normalisation in ("auto", "weights"),
+        new_head=start.classes is not None and start.classes != classes,
     )
     check_size(classifier, stage.size)
     if stage.fit == "native":
@@ -151,7 +143,7 @@ def start_network(
                     network=stage.network,
                 )
             ) from error
-    return classifier
+    return classifier, fit
 
 
 def _mean_and_std(
@@ -159,27 +151,38 @@ def _mean_and_std(
 ) -> tuple[list[float] | None, list[float] | None]:
     """What is subtracted and divided by; None: what the weights bring along, and nothing else."""
     wanted = stage.normalisation
-    eight_bit = statistics.value_range == (0.0, 255.0)
+    eight_bit = statistics.value_range == _EIGHT_BIT
     imagenets = start.weights == "imagenet" and (wanted == "weights" or (wanted == "auto" and eight_bit))
     if wanted == "imagenet" or imagenets:
-        if not eight_bit:
+        _refuse_other_than_eight_bit(spec, eight_bit, recipe)
+        return imagenet_normalisation(stage.network, spec.channels)
+    if wanted == "unit":
+        _refuse_other_than_eight_bit(spec, eight_bit, recipe)
+        return [0.0] * spec.channels, [255.0] * spec.channels
+    if wanted == "data" or not start.normalised or start.weights == "imagenet":
+        if wanted == "weights":
             raise RecipeError(
                 say(
-                    "{recipe}: the normalisation of ImageNet is for 8-bit images, but these have values in "
-                    '{unit} of another kind. Say normalisation = "data".',
+                    '{recipe}: normalisation = "weights" needs weights to take it from. Name a package, or say '
+                    '"data".',
                     recipe=recipe.source,
-                    unit=spec.value_unit,
                 )
             )
-        return imagenet_normalisation(stage.network, spec.channels)
-    if wanted != "weights":
         return list(statistics.mean), list(statistics.std)
-    if not start.normalised:
-        raise RecipeError(
-            say(
-                '{recipe}: normalisation = "weights" needs weights to take it from. Name a package, or say '
-                '"data".',
-                recipe=recipe.source,
-            )
+    if isinstance(start.weights, Source) and start.weights.normalisation is not None:
+        start.weights.normalisation.refuse_other_values(
+            spec.value_unit, statistics.value_range, start.weights.name
         )
     return None, None
+
+
+def _refuse_other_than_eight_bit(spec: TakesImages, eight_bit: bool, recipe: Recipe) -> None:
+    if not eight_bit:
+        raise RecipeError(
+            say(
+                "{recipe}: the normalisation of ImageNet is for 8-bit images, but these have values in "
+                '{unit} of another kind. Say normalisation = "data".',
+                recipe=recipe.source,
+                unit=spec.value_unit,
+            )
+        )

@@ -28,6 +28,10 @@ class Untrained:
     value_range: tuple[float, float] = (0.0, 255.0)
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def methods(self) -> str:
+        return "It was not trained at all."
+
     def record(self) -> dict[str, Any]:
         return {
             "notice": "Research use, not for diagnosis.",

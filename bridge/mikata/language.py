@@ -10,7 +10,7 @@ import functools
 import gettext
 import locale
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,13 @@ def say(message: str, /, **values: Any) -> str:
     return text.format(**values) if values else text
 
 
-def duration(seconds: float) -> str:
-    """A time in words: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
+def english(message: str, /, **values: Any) -> str:
+    """A sentence as it stands in the source: what goes into a package must not depend on who makes it."""
+    return message.format(**values) if values else message
+
+
+def duration(seconds: float, say: Callable[..., str] = say) -> str:
+    """A time in words: ``40 s``, ``3 min 20 s``, ``2 h 5 min``; `say` gives their language."""
     whole = max(0, round(seconds))
     if whole < 60:
         return say("{seconds} s", seconds=whole)

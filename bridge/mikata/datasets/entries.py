@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from mikata.language import english
 
 PARTS = ("training", "selection", "test")
 """Parts of a split: the first trains, the second chooses the epoch, the third is used once, at the end."""
@@ -106,15 +109,23 @@ class Dataset:
 
     @property
     def grouping(self) -> str:
-        """How a split keeps images together, in words for reports."""
+        """How a split keeps images together, in English words for records."""
+        return self.grouping_words(english)
+
+    def grouping_words(self, say: Callable[..., str]) -> str:
+        """How a split keeps images together; `say` gives the words their language."""
         if self.has_patients:
-            return "patient-wise"
+            return say("patient-wise")
         known = sum(bool(entry.patient) for entry in self.entries)
         if known:
-            return f"patient-wise for {known} of {len(self.entries)} images, image-wise where no patient is known"
+            return say(
+                "patient-wise for {known} of {count} images, image-wise where no patient is known",
+                known=known,
+                count=len(self.entries),
+            )
         if all(entry.study for entry in self.entries):
-            return "study-wise, no patient known"
-        return "image-wise, no patient known"
+            return say("study-wise, no patient known")
+        return say("image-wise, no patient known")
 
     @property
     def references(self) -> dict[str, int]:

@@ -15,7 +15,8 @@ from mikata.evaluation import words
 from mikata.evaluation.intervals import Interval
 from mikata.evaluation.measures import Unit
 from mikata.evaluation.ranking import Kind
-from mikata.evaluation.words import Say, english
+from mikata.evaluation.words import Say
+from mikata.language import english
 from mikata.training.run import NOTICE
 
 Average = Literal["macro", "micro", "weighted"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mikata.datasets import NOT_STATED, Dataset
 from mikata.evaluation.intervals import RESAMPLES
@@ -26,11 +26,6 @@ WILSON_ALL = {
 WILSON_F1 = "Wilson of TP / (TP + FP + FN), as F1"
 
 FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
-
-
-def english(message: str, /, **values: Any) -> str:
-    """A sentence as it stands in the source: what goes into a package must not depend on who makes it."""
-    return message.format(**values) if values else message
 
 
 def protocol(report: Report, say: Say = say) -> str:
@@ -60,18 +55,7 @@ def protocol(report: Report, say: Say = say) -> str:
 
 def grouping(dataset: Dataset, say: Say = say) -> str:
     """How a split of the data set keeps images together, `Dataset.grouping`."""
-    if dataset.has_patients:
-        return say("patient-wise")
-    known = sum(bool(entry.patient) for entry in dataset.entries)
-    if known:
-        return say(
-            "patient-wise for {known} of {count} images, image-wise where no patient is known",
-            known=known,
-            count=len(dataset.entries),
-        )
-    if all(entry.study for entry in dataset.entries):
-        return say("study-wise, no patient known")
-    return say("image-wise, no patient known")
+    return dataset.grouping_words(say)
 
 
 def notes(report: Report, say: Say = say) -> tuple[str, ...]:

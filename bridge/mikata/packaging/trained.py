@@ -46,6 +46,10 @@ class Trained(Protocol):
     def grouping(self) -> str:
         """How the split into training and test kept images together, such as ``patient-wise``."""
 
+    @property
+    def methods(self) -> str:
+        """How it was trained, as a paragraph for a methods section."""
+
     def record(self) -> dict[str, Any]:
         """How it was trained, as plain JSON values without paths or names of patients."""
 

@@ -148,6 +148,14 @@ class Ensemble:
         """How the splits kept images together."""
         return self.runs[0].grouping
 
+    @property
+    def methods(self) -> str:
+        """How its members were trained, as a paragraph for a methods section."""
+        return (
+            f"The mean of the probabilities of {len(self.runs)} networks, trained with other seeds or folds. "
+            f"Of the first: {self.runs[0].methods}"
+        )
+
     def record(self) -> dict[str, Any]:
         """How its members were trained, as plain JSON values."""
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any, Literal, Union
 
 from mikata.architecture import Classifier
 from mikata.datasets import PARTS, Dataset, Entry
+from mikata.language import english
 from mikata.networks import Fit, Model
+from mikata.training import methods
 from mikata.training.fitting import StoppedBy
 from mikata.training.recipe import Recipe
 
@@ -71,6 +73,8 @@ class Run:
         What of the weights that this stage started from was taken, adapted and left out.
     notes:
         What went otherwise than the recipe says, in sentences.
+    tuning:
+        How the network compares with the one it started from, as plain JSON values; None where that was not measured.
     """
 
     classifier: Classifier
@@ -98,6 +102,7 @@ class Run:
     left_out: int = 0
     fitted: Fit = field(default_factory=Fit)
     notes: tuple[str, ...] = ()
+    tuning: dict[str, Any] | None = None
 
     @property
     def grouping(self) -> str:
@@ -106,9 +111,20 @@ class Run:
 
     @property
     def split(self) -> str:
-        """The same, and whether the table gave the split."""
-        given = any(entry.split for entry in self.dataset.entries)
-        return self.grouping + (", given in the table" if given else "")
+        """The same, and whether the table gave the split, in English words for records."""
+        return self.split_words(english)
+
+    def split_words(self, say: Callable[..., str]) -> str:
+        """How the split was made; `say` gives the words their language."""
+        grouping = self.dataset.grouping_words(say)
+        if any(entry.split for entry in self.dataset.entries):
+            return say("{grouping}, given in the table", grouping=grouping)
+        return grouping
+
+    @property
+    def methods(self) -> str:
+        """How it was trained, as an English paragraph for a methods section."""
+        return methods.paragraph(self)
 
     def stage_record(self) -> dict[str, Any]:
         """What a later stage must tell of this one: plain JSON values; no patient, no file name."""
@@ -141,6 +157,8 @@ class Run:
             "earlier_stages": [dict(stage) for stage in self.earlier],
             "weights": self.fitted.record(),
             "notes": list(self.notes),
+            "base_or_tuned": self.tuning,
+            "methods": self.methods,
             "parent": dict(self.parent),
             "seed": self.seed,
             "history": [dict(epoch) for epoch in self.history],

@@ -1,0 +1,8 @@
+"""From labelled images to a tested package with a report: the work of the Train command."""
+
+from mikata.learning.figures import interval_words
+from mikata.learning.learnt import Learnt
+from mikata.learning.packaged import train_package
+from mikata.learning.page import sections
+
+__all__ = ["Learnt", "interval_words", "sections", "train_package"]

@@ -1,0 +1,136 @@
+"""What a training has made: a classifier, its test and its package."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from mikata.evaluation import Report
+from mikata.language import say
+from mikata.learning.figures import interval_words, share
+from mikata.learning.tuning import Tuning
+from mikata.outputs import first_few
+from mikata.packaging import CheckReport
+from mikata.training import Run
+from mikata.types import Plot, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """A trained, tested and packaged classifier.
+
+    Attributes
+    ----------
+    run, scores:
+        The training, and what its test found.
+    package, archive, page, test_images:
+        The package's folder, the same as a zip for deepImageJ, the report, and what was said of each test image.
+    checked:
+        Whether each kind of the package's weights gives its test output.
+    tuning:
+        How it compares with the network it started from, where that knew the same classes.
+    """
+
+    run: Run
+    scores: Report
+    package: Path
+    archive: Path
+    page: Path
+    test_images: Path
+    checked: CheckReport
+    tuning: Tuning | None = None
+
+    @property
+    def message(self) -> str:
+        """What came out, in sentences for the one who started it."""
+        listed = [f"{path.name}: {why}" for path, why in (*self.run.dataset.skipped, *self.scores.skipped)]
+        sentences = [self.summary]
+        if listed:
+            sentences.append(say("Skipped: {files}.", files=first_few(listed)))
+        return " ".join([*sentences, say("Research use, not for diagnosis.")])
+
+    @property
+    def summary(self) -> str:
+        """What came out, naming no file, for pages that are given on."""
+        run = self.run
+        sentences = [
+            say(
+                "{package}: test accuracy {accuracy} ({interval}).",
+                package=self.package.name,
+                accuracy=share(self.scores.accuracy.value),
+                interval=interval_words(self.scores),
+            )
+        ]
+        if run.stopped_by == "interrupted":
+            sentences.append(
+                say(
+                    "The training was stopped in epoch {epoch}; the package holds the weights of epoch {best}, "
+                    "and the folder {folder} beside it the last ones.",
+                    epoch=len(run.history) + 1,
+                    best=run.best_epoch,
+                    folder=run.checkpoint.parent.name,
+                )
+            )
+        if self.tuning is not None:
+            sentences += [self.tuning.choice.sentence(), self.tuning.verdict.sentence()]
+        sentences += run.notes
+        if run.dataset.skipped:
+            sentences.append(say("{count} file(s) could not be used.", count=len(run.dataset.skipped)))
+        if self.scores.skipped:
+            sentences.append(
+                say(
+                    "{count} test image(s) could not be judged and are not in the figures.",
+                    count=len(self.scores.skipped),
+                )
+            )
+        if run.dataset.ignored_columns:
+            sentences.append(
+                say("Columns that were not used: {columns}.", columns=", ".join(run.dataset.ignored_columns))
+            )
+        if not self.checked.passed:
+            sentences.append(
+                say(
+                    "The package does NOT pass its own test: {problems}.",
+                    problems="; ".join(self.checked.problems),
+                )
+            )
+        return " ".join(sentences)
+
+    @property
+    def table(self) -> Table:
+        """Every score with its interval."""
+        columns = ("figure", "value", "low", "high", "level", "interval", "n", "independent")
+        rows = [
+            (f.name, *map(defined, (f.value, f.low, f.high)), f.level, f.method, f.n, f.unit)
+            for f in self.scores.figures()
+        ]
+        return Table(f"Test of {self.package.name}", columns, tuple(rows), append=False)
+
+    @property
+    def predictions(self) -> Table:
+        """What the network says of each test image; patients as they are called in all results."""
+        classes = self.run.classes
+        rows = [
+            (entry.file.name, entry.patient, entry.label, predicted, *map(float, probabilities))
+            for entry, predicted, probabilities in zip(
+                self.scores.entries, self.scores.predicted, self.scores.probabilities, strict=True
+            )
+        ]
+        columns = ("file", "patient", "label", "predicted", *(f"p({c})" for c in classes))
+        return Table("Test images", columns, tuple(rows))
+
+    @property
+    def curves(self) -> Plot:
+        """Loss over the epochs."""
+        epochs = tuple(float(row["epoch"]) for row in self.run.history)
+        series = [(part, epochs, tuple(row[f"{part}_loss"] for row in self.run.history)) for part in _PARTS]
+        return Plot(f"Training of {self.package.name}", "epoch", "loss", tuple(series))
+
+
+_PARTS = ("training", "selection")
+
+
+def defined(value: float) -> float | str:
+    """A figure as tables of a training have it."""
+    return value if math.isfinite(value) else "not defined"

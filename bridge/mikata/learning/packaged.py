@@ -1,0 +1,140 @@
+"""From labelled images to a tested package with a report: the work of the Train command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mikata import datasets, packaging, report
+from mikata.errors import OutputError
+from mikata.language import say
+from mikata.learning.learnt import Learnt
+from mikata.learning.page import sections
+from mikata.learning.tuning import judge
+from mikata.outputs import probe, write_csv, write_text
+from mikata.training import recipe as recipes
+from mikata.training import train
+from mikata.training.checkpoints import CHECKPOINTS
+from mikata.types import SILENT, Progress
+
+
+def train_package(
+    data: Path,
+    out: Path,
+    *,
+    recipe: Path | None = None,
+    changes: dict[str, Any] | None = None,
+    name: str,
+    authors: tuple[str, ...] = (),
+    licence: str = "",
+    source: str = "",
+    overwrite: bool = False,
+    test_image: NDArray[np.float32] | None = None,
+    cover: NDArray[np.uint8] | None = None,
+    progress: Progress,
+) -> Learnt:
+    """Split, train, test once, package, check the package, report.
+
+    Parameters
+    ----------
+    data:
+        Folder of class folders, or a CSV.
+    out:
+        Folder of the package. Its zip and the report stand beside it.
+    recipe:
+        File or name of a recipe; None: the default one.
+    changes:
+        Settings that replace the recipe's where they are not None, such as ``epochs``.
+    source:
+        What the images are and under which licence, for the package's README.
+    test_image:
+        Input (C, H, W) of the package's test, of open licence; None draws one by formula, so that no
+        patient's image leaves the building with a model.
+    cover:
+        Picture (H, W, 3) of the package, of open licence as well; None draws one.
+
+    Raises
+    ------
+    DataError, RecipeError, TrainingError, PackageError, OutputError
+        As the data, recipe, training, words and disk make it. What can be known before the training is
+        said before it. Existing files are only replaced by complete new ones, and only with `overwrite`.
+    Cancelled
+        If the user stopped it before the first epoch had ended. Later, the best weights are packaged.
+    """
+    packaging.refuse_target(out, overwrite)
+    packaging.refuse_words(name=name, licence=licence)
+    archive, page, predictions = (
+        out.with_name(out.name + end) for end in (".zip", " report.html", " test images.csv")
+    )
+    for path in (archive, page, predictions):
+        if path.exists() and not overwrite:
+            raise OutputError(
+                say(
+                    "{path} is already there. Choose another name for the package, or let Train overwrite it.",
+                    path=path,
+                )
+            )
+    probe(out.parent)
+    settings = recipes.read(recipe).change(**(changes or {}))
+    checkpoints = _checkpoint_folder(out.with_name(f"{out.name} training"), overwrite)
+    dataset = datasets.read(data, progress=progress)
+    run = train(dataset, settings, folder=checkpoints, progress=progress)
+    # from here on nothing asks `progress` whether to stop: what was learnt is to be kept
+    progress.show(say("Test"))
+    run, scores, tuning = judge(run, progress=SILENT)
+    progress.show(say("Package"))
+    packaging.write(
+        out,
+        run,
+        scores,
+        name=name,
+        authors=authors,
+        licence=licence,
+        data=source,
+        test_image=packaging.formula_image(run) if test_image is None else test_image,
+        cover=cover,
+        overwrite=overwrite,
+    )
+    packaging.zip_package(out, archive, overwrite=overwrite)
+    progress.show(say("Check the package"))
+    learnt = Learnt(run, scores, out, archive, page, predictions, packaging.check(out), tuning)
+    versions = (say("Versions"), report.pairs(report.versions()))
+    title = say("Training of {name}", name=name)
+    write_text(page, report.page(title, learnt.summary, [*sections(learnt), versions]))
+    write_csv(predictions, learnt.predictions)
+    if run.stopped_by != "interrupted":
+        for file in CHECKPOINTS:
+            (checkpoints / file).unlink(missing_ok=True)
+        checkpoints.rmdir()
+    return learnt
+
+
+def _checkpoint_folder(folder: Path, overwrite: bool) -> Path:
+    """Where a training keeps its checkpoints until their weights are in a package.
+
+    Raises
+    ------
+    OutputError
+        If something else is there, or checkpoints of a training that did not end.
+    """
+    inside = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
+    if (folder.exists() and not folder.is_dir()) or inside - set(CHECKPOINTS):
+        raise OutputError(
+            say(
+                "{folder} is already there and holds other files; the training keeps its checkpoints in a "
+                "folder of this name. Choose another name for the package.",
+                folder=folder,
+            )
+        )
+    if inside and not overwrite:
+        raise OutputError(
+            say(
+                "{folder} holds the weights of a training that did not end. Move them, or let Train overwrite "
+                "them.",
+                folder=folder,
+            )
+        )
+    return folder

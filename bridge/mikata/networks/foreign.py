@@ -18,7 +18,7 @@ from torch import Tensor
 from mikata.errors import NetworkError, PackageError
 from mikata.language import say
 from mikata.networks.package_files import DESCRIPTION_FILES, Files, opened, read_description
-from mikata.networks.sources import EIGHT_BIT, Normalisation, Source, own_normalisation
+from mikata.networks.sources import EIGHT_BIT, Normalisation, Source, own_normalisation, without_normalisation
 from mikata.networks.weights import load_state
 
 _FORMATS = ("0.4.", "0.5.")
@@ -72,7 +72,7 @@ def read_foreign(path: Path) -> Source:
         problem = str(unheld)
     return Source(
         label=str(path),
-        state=state,
+        state=without_normalisation(state),
         name=str(description.get("name") or path.name),
         kind="foreign package",
         normalisation=normalisation,

@@ -44,8 +44,8 @@ class Files:
     size: Callable[[str], int]
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of this name, as in `names`."""
-        return name in self.names
+        """Whether there is a file of this name, which may lie in a folder of the package."""
+        return name in self.names or (self.path.is_dir() and (self.path / name).is_file())
 
     def read(self, name: str, largest: int = _LARGEST_PACKAGE) -> bytes:
         """A file's content, or `PackageError` where it is missing, damaged or larger than `largest` bytes."""

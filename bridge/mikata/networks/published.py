@@ -35,7 +35,7 @@ class Preprocessing:
     size:
         Height and width in px.
     fixed:
-        Whether the network takes images of this size only.
+        Whether the network is said to take images of this size only; `check_size` tries it.
     """
 
     weights: str

@@ -12,7 +12,7 @@ from mikata.networks.foreign import read_foreign
 from mikata.networks.package import TRAINING_FILE, Model, read_package
 from mikata.networks.package_files import opened
 from mikata.networks.sidecar import read_sidecar, sidecar_of
-from mikata.networks.sources import Normalisation, Source, own_normalisation
+from mikata.networks.sources import Normalisation, Source, own_normalisation, without_normalisation
 from mikata.networks.weights import read_state
 
 
@@ -81,7 +81,7 @@ def _file(path: Path) -> Source:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Source(
         label=str(path),
-        state=state,
+        state=state if own is None else without_normalisation(state),
         name=path.name,
         kind="file",
         normalisation=own or stated.normalisation,

@@ -87,7 +87,7 @@ class Normalisation:
         other_range = self.value_range is not None and (self.value_range == EIGHT_BIT) != eight_bit
         if not (other_unit or other_range):
             return
-        low, high = self.value_range or ("?", "?")
+        low, high = ("?", "?") if self.value_range is None else (f"{end:g}" for end in self.value_range)
         raise NetworkError(
             say(
                 "The normalisation of {source} is for values of {low} to {high} {expected}, but these images have "
@@ -115,6 +115,11 @@ def own_normalisation(state: Mapping[str, Tensor]) -> Normalisation | None:
     if found[0] is None or found[1] is None:
         return None
     return Normalisation(tuple(found[0].flatten().tolist()), tuple(found[1].flatten().tolist()))
+
+
+def without_normalisation(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without the two tensors that :func:`own_normalisation` reads."""
+    return {key: value for key, value in state.items() if key not in ("normalise.mean", "normalise.std")}
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,6 +162,7 @@ def train(
     folder: Path,
     progress: Progress = SILENT,
     parts: Mapping[str, tuple[Entry, ...]] | None = None,
+    resume: bool = False,
 ) -> Run:
     """Train a classifier as a recipe says.
 
@@ -176,11 +177,15 @@ def train(
     recipe:
         How to train.
     folder:
-        Gets the checkpoints ``best.pt`` and ``last.pt``: state dicts, plain tensors.
+        Gets the checkpoints ``best.pt`` and ``last.pt``, state dicts of plain tensors, and ``state.pt``, which the
+        training goes on from.
     progress:
         Is told epoch, loss, selection accuracy and time left.
     parts:
         A split made before; None: by the recipe's shares and seed. Its test part is not looked at.
+    resume:
+        Whether to go on from the state that an earlier start of the same training has left in `folder`; the result
+        is the same as without the break. Without such a state it begins anew.
 
     Raises
     ------
@@ -209,7 +214,16 @@ def train(
             weights, parent = start_weights(stage, spec, recipe)
             classifier = start_network(stage, spec, len(dataset.classes), statistics, weights, recipe)
             loop, stopped_by = fit(
-                classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
+                classifier,
+                learning,
+                choosing,
+                stage,
+                recipe,
+                statistics,
+                folder,
+                progress,
+                accelerator,
+                resume=resume,
             )
     except KeyboardInterrupt as error:
         raise Cancelled(say("Stopped before the training had begun: nothing is kept.")) from error
@@ -230,7 +244,7 @@ def train(
         seed=recipe.seed,
         best_epoch=loop.checkpoints.best_epoch,
         stopped_by=stopped_by,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - started + loop.seconds,
         device=device_name(accelerator),
         versions=_versions(),
         checkpoint=loop.checkpoints.best,

@@ -117,6 +117,9 @@ def fit(
             if earlier is not None:
                 loop.go_on_from(earlier)
                 if loop.over:
+                    # killed before it had written that, or its files are gone
+                    if not (earlier.ended and checkpoints.best.exists() and checkpoints.last.exists()):
+                        _keep_all(loop)
                     return loop, _end(loop, stage)
                 _say_where(loop, len(batches))
             whole = WholeBatches(
@@ -165,14 +168,19 @@ def _run(loop: Loop, whole: WholeBatches, recipe: Recipe, accelerator: str, grou
         return True
     except BaseException as error:
         loop.together.leave(error=str(error) or type(error).__name__)
-        _keep_after_error(loop, error)
+        _keep_after_error(loop)
         explained = _explained(error, loop)
         if explained is None:
             raise
         raise explained from error
-    loop.checkpoints.keep()
-    loop.write_state(_end(loop, stage))
+    _keep_all(loop)
     return False
+
+
+def _keep_all(loop: Loop) -> None:
+    """Write what a training that has ended by itself leaves; the state last, which says that all is there."""
+    loop.checkpoints.keep()
+    loop.write_state(_end(loop, loop.stage))
 
 
 def _keep_after_stop(loop: Loop, error: BaseException) -> None:
@@ -205,7 +213,7 @@ def _keep_after_stop(loop: Loop, error: BaseException) -> None:
     )
 
 
-def _keep_after_error(loop: Loop, error: BaseException) -> None:
+def _keep_after_error(loop: Loop) -> None:
     """Write the weights that were learnt before an error, if they can be written; the error itself matters more."""
     with suppress(OutputError):
         loop.checkpoints.keep()

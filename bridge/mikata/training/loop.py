@@ -480,7 +480,7 @@ class Loop(LightningModule):
         OutputError
             If that is not possible; the state before is then kept.
         """
-        sums = self.together.total(self.sums)
+        sums = self.sums if ended else self.together.total(self.sums)
         if self.checkpoints.writes:
             self.checkpoints.write_state(self._state(sums, ended).plain(self._belongs))
 

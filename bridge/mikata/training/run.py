@@ -29,6 +29,7 @@ from mikata.training.data import (
     part,
 )
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
+from mikata.training.processes import main_process
 from mikata.training.recipe import Recipe
 from mikata.training.stage import Stage
 from mikata.training.starting import start_network, start_weights
@@ -204,6 +205,7 @@ def train(
     """
     started = time.monotonic()
     stage = recipe.stage
+    progress = progress if main_process() else SILENT
     refuse_flips_of_sides(recipe, dataset)
     accelerator = accelerator_for(stage, recipe)
     parts = parts or split(dataset, test=recipe.test, selection=recipe.selection, seed=recipe.seed)

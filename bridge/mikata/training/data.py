@@ -176,17 +176,37 @@ class TrainingBatches:
     batch weighs more than another. Unless single images are asked for, none comes alone, which batch
     normalisation may not take: 7 images in batches of 2 come as 3, 2 and 2.
 
+    Parameters
+    ----------
+    share:
+        Number of this process and how many there are: each gets its part of every batch, so that the batches of all
+        together are those of one process.
+
     Attributes
     ----------
     source:
         The images.
     epoch:
         From 0; to be set before each epoch.
+    begin:
+        Number of the batch that an epoch begins with: the ones before it were learnt before the training was
+        interrupted.
     """
 
-    def __init__(self, source: Part, batch: int, seed: int, *, balanced: bool, workers: int) -> None:
+    def __init__(
+        self,
+        source: Part,
+        batch: int,
+        seed: int,
+        *,
+        balanced: bool,
+        workers: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self.epoch = 0
+        self.begin = 0
         self.source = source
+        self._share = share
         self._seed = seed
         self._balanced = balanced
         self._workers = workers
@@ -197,6 +217,11 @@ class TrainingBatches:
     def __len__(self) -> int:
         return self._batches
 
+    def size(self, number: int) -> int:
+        """How many images the batch of a number has, the shares of all processes together."""
+        share, rest = divmod(len(self.source), self._batches)
+        return share + (number < rest)
+
     def __iter__(self) -> Iterator[Batch]:
         source = self.source
         if self._balanced:
@@ -204,7 +229,9 @@ class TrainingBatches:
         else:
             sequence = order.shuffled(len(source), self._seed, self.epoch)
         draws = order.draws(len(sequence), self._seed, self.epoch)
-        places = torch.arange(len(sequence)).tensor_split(self._batches)
+        rank, processes = self._share
+        wholes = torch.arange(len(sequence)).tensor_split(self._batches)[self.begin :]
+        places = [whole.tensor_split(processes)[rank] for whole in wholes]
         if isinstance(source.kept, Tensor) and source.kept.shape[2:] == source.spec.size:
             for place in places:
                 index = sequence[place]
@@ -243,6 +270,19 @@ class TrainingBatches:
         return image[:, top : top + height, left : left + width]
 
 
+class Remaining:
+    """The batches of an epoch that are not learnt yet, with their number, which lightning asks for."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches) - self._batches.begin
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._batches)
+
+
 class WholeBatches:
     """All images once and whole, each batch of one size; for choosing an epoch and for evaluation.
 
@@ -255,6 +295,8 @@ class WholeBatches:
     on_error:
         Called with the number of an image that cannot be read, which is then left out; None: the
         error is raised.
+    share:
+        Number of this process and how many there are: each gets some of the batches.
     """
 
     def __init__(
@@ -264,11 +306,13 @@ class WholeBatches:
         *,
         workers: int,
         on_error: Callable[[int, ImageError], None] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.source = source
         self._workers = workers
         self._on_error = on_error
-        self._chunks = list(self._same_size(batch))
+        rank, processes = share
+        self._chunks = list(self._same_size(batch))[rank::processes]
 
     def __len__(self) -> int:
         return len(self._chunks)

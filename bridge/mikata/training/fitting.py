@@ -5,23 +5,28 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from mikata.architecture import Classifier
-from mikata.errors import Cancelled, RecipeError, TrainingError
+from mikata.errors import Cancelled, MikataError, OutputError, RecipeError, TrainingError
 from mikata.language import say
 from mikata.networks import asked_between_layers
-from mikata.training.data import Part, Statistics, TrainingBatches, WholeBatches
+from mikata.training import state
+from mikata.training.data import Part, Remaining, Statistics, TrainingBatches, WholeBatches
 from mikata.training.losses import ClassLoss
+from mikata.training.memory import is_out_of_memory
+from mikata.training.processes import Processes, processes
 from mikata.training.recipe import Recipe
 from mikata.training.stage import Stage
-from mikata.types import Progress
+from mikata.training.together import Stopped, Together, strategy
+from mikata.types import SILENT, Progress
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -33,6 +38,8 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
+
+_AGAIN_SECONDS = 2.0  # a second Ctrl-C sooner than that is the first one, passed on
 
 StoppedBy = Literal["finished", "early stopping", "interrupted"]
 
@@ -47,8 +54,17 @@ def fit(
     folder: Path,
     progress: Progress,
     accelerator: str,
+    *,
+    resume: bool = False,
 ) -> tuple[Loop, StoppedBy]:
     """Train until the epochs are over, nothing gets better, or the user stops it.
+
+    Parameters
+    ----------
+    folder:
+        Gets what `mikata.training.checkpoints` keeps.
+    resume:
+        Whether to go on from the state that an earlier start of the same training has left there.
 
     Returns
     -------
@@ -58,23 +74,35 @@ def fit(
     Raises
     ------
     TrainingError
-        If the loss is no number any more, or the memory does not suffice.
+        If the loss is no number any more, the memory does not suffice, the network cannot be compiled, another
+        process ended, or the state belongs to another training. What was learnt before is kept.
     OutputError
         If a checkpoint cannot be written.
     Cancelled
         If the user stopped it before the first epoch had ended.
     """
     with _quiet_lightning():
-        from lightning.pytorch import Trainer
-
         from mikata.training.checkpoints import Checkpoints
         from mikata.training.learning_parts import LearningParts
-        from mikata.training.loop import Loop, Stopped, Watch
+        from mikata.training.loop import Loop
+        from mikata.training.watching import Watch
 
+        group = processes()
         batches = TrainingBatches(
-            learning, stage.batch, recipe.seed, balanced=stage.balance == "sampling", workers=stage.workers
+            learning,
+            stage.batch,
+            recipe.seed,
+            balanced=stage.balance == "sampling",
+            workers=stage.workers,
+            share=(group.rank, group.count),
         )
-        with _watching_for_interrupt() as interrupted:
+        _refuse_empty_shares(batches, recipe, group)
+        checkpoints = Checkpoints(folder, writes=group.main)
+        checkpoints.prepare(resume=resume)
+        belongs = state.belonging(classifier, learning, choosing, stage, recipe.seed)
+        earlier = state.read(checkpoints.state, belongs) if resume else None
+        with _watching_for_interrupt(of_several=group.count > 1) as interrupted:
+            watch = Watch(progress if group.main else SILENT, len(batches), stage.epochs, interrupted)
             loop = Loop(
                 classifier,
                 stage,
@@ -83,59 +111,211 @@ def fit(
                 LearningParts(classifier, stage, recipe.source),
                 statistics.value_range,
                 recipe.seed,
-                Checkpoints(folder),
-                Watch(progress, len(batches), stage.epochs, interrupted),
+                checkpoints,
+                watch,
+                belongs,
+                Together(group),
             ).train()
-            trainer = Trainer(
-                accelerator=accelerator,
-                devices=1,
-                precision=_PRECISIONS[stage.precision],
-                max_epochs=stage.epochs,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
+            if earlier is not None:
+                loop.go_on_from(earlier)
+                if loop.over:
+                    # killed before it had written that, or its files are gone
+                    if not (earlier.ended and checkpoints.best.exists() and checkpoints.last.exists()):
+                        _keep_all(loop)
+                    return loop, _end(loop, stage)
+                _say_where(loop, len(batches))
+            whole = WholeBatches(
+                choosing, stage.batch, workers=stage.workers, share=(group.rank, group.count)
             )
-            _leave_javas_signals(trainer)
-            whole = WholeBatches(choosing, stage.batch, workers=stage.workers)
             try:
-                with asked_between_layers(classifier, loop.watch.check):
-                    trainer.fit(loop, batches, whole)
-            except (Stopped, KeyboardInterrupt, SystemExit) as error:  # the last: lightning for the second
-                if not loop.history:
-                    raise Cancelled(
-                        say("Stopped before the first epoch had ended: nothing is kept.")
-                    ) from error
-                progress.show(
-                    say("Stopped: what was learnt is tested and packaged, Ctrl-C again breaks that off too")
+                stopped = _run(loop, whole, recipe, accelerator, group)
+            finally:
+                classifier.to(memory_format=torch.contiguous_format)  # as everything that reads it expects
+            return loop, "interrupted" if stopped else _end(loop, stage)
+
+
+def _run(loop: Loop, whole: WholeBatches, recipe: Recipe, accelerator: str, group: Processes) -> bool:
+    """Let lightning run the loop, and keep what there is however it ends; whether the user stopped it."""
+    from lightning.pytorch import Trainer
+
+    stage = loop.stage
+    loop.batches.begin = loop.step
+    trainer = Trainer(
+        accelerator=accelerator,
+        devices=group.count // group.nodes,
+        num_nodes=group.nodes,
+        strategy=strategy(group, accelerator),
+        plugins=[group.cluster()],
+        sync_batchnorm=group.count > 1 and accelerator == "cuda",
+        use_distributed_sampler=False,
+        precision=_PRECISIONS[stage.precision],
+        max_epochs=stage.epochs - loop.epoch,
+        # an epoch that an earlier start had begun has fewer batches than the ones after it
+        reload_dataloaders_every_n_epochs=int(loop.step > 0),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    _leave_signals(trainer, group)
+    # compiled layers cannot be asked between, and one process must not leave the others inside a layer
+    asking = stage.compile or group.count > 1
+    try:
+        with nullcontext() if asking else asked_between_layers(loop.classifier, loop.watch.check):
+            trainer.fit(loop, Remaining(loop.batches), whole)
+    except (Stopped, KeyboardInterrupt, SystemExit) as error:  # the last: lightning for the second
+        loop.together.leave(stop=True)
+        _keep_after_stop(loop, error)
+        return True
+    except BaseException as error:
+        loop.together.leave(error=str(error) or type(error).__name__)
+        _keep_after_error(loop)
+        explained = _explained(error, loop)
+        if explained is None:
+            raise
+        raise explained from error
+    _keep_all(loop)
+    return False
+
+
+def _keep_all(loop: Loop) -> None:
+    """Write what a training that has ended by itself leaves; the state last, which says that all is there."""
+    loop.checkpoints.keep()
+    loop.write_state(_end(loop, loop.stage))
+
+
+def _keep_after_stop(loop: Loop, error: BaseException) -> None:
+    """Write what was learnt until the user stopped it.
+
+    Raises
+    ------
+    Cancelled
+        If that is nothing.
+    """
+    kept = loop.checkpoints
+    # of several processes none knows how far the others were: they go on from what was last written
+    whole = not loop.together.several and loop.undo() and loop.step < len(loop.batches)
+    worth = bool(loop.history) or kept.state.exists()
+    if worth:
+        kept.keep()
+        if whole:
+            loop.write_state()
+    if not loop.history:
+        if worth and kept.state.exists():
+            raise Cancelled(
+                say(
+                    "Stopped before the first epoch had ended. {file} is kept: train again, resuming, to go on.",
+                    file=kept.state,
                 )
-                return loop, "interrupted"
-            except ValueError as error:
-                if "more than 1 value per channel" not in str(error):
-                    raise
-                raise TrainingError(
-                    say(
-                        "{network} cannot be trained on a single image of {width} x {height} px at once (its "
-                        "batch normalisation needs more values). Say batch = 2 or more, or a larger size.",
-                        network=stage.network,
-                        width=stage.size[1],
-                        height=stage.size[0],
-                    )
-                ) from error
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                raise TrainingError(
-                    say(
-                        "The memory does not suffice for {batch} images of {width} x {height} px at once. "
-                        "Say batch = {smaller} or a smaller size.",
-                        batch=stage.batch,
-                        width=stage.size[1],
-                        height=stage.size[0],
-                        smaller=max(1, stage.batch // 2),
-                    )
-                ) from error
-            early = len(loop.history) < stage.epochs
-            return loop, "early stopping" if early else "finished"
+            ) from error
+        raise Cancelled(say("Stopped before the first epoch had ended: nothing is kept.")) from error
+    loop.watch.progress.show(
+        say("Stopped: what was learnt is tested and packaged, Ctrl-C again breaks that off too")
+    )
+
+
+def _keep_after_error(loop: Loop) -> None:
+    """Write the weights that were learnt before an error, if they can be written; the error itself matters more."""
+    with suppress(OutputError):
+        loop.checkpoints.keep()
+
+
+def _explained(error: BaseException, loop: Loop) -> MikataError | None:
+    """An error in words that the user can act on; None where it is in such words, or nobody can."""
+    stage = loop.stage
+    words = {"width": stage.size[1], "height": stage.size[0]}
+    if isinstance(error, OutputError) and loop.checkpoints.state.exists():
+        return OutputError(
+            say(
+                "{error} The training is kept as it was before: make room, then train again, resuming, to go on.",
+                error=error,
+            )
+        )
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        return TrainingError(
+            say(
+                "{network} cannot be trained on a single image of {width} x {height} px at once (its "
+                "batch normalisation needs more values). Say batch = 2 or more, or a larger size.",
+                network=stage.network,
+                **words,
+            )
+        )
+    if is_out_of_memory(error):
+        return TrainingError(
+            say(
+                "The memory does not suffice for {batch} images of {width} x {height} px at once. "
+                "Say batch = {smaller} or a smaller size.",
+                batch=stage.batch,
+                smaller=max(1, stage.batch // 2),
+                **words,
+            )
+        )
+    if stage.compile and _of_the_compiler(error):
+        return TrainingError(
+            say(
+                "{network} cannot be compiled on this computer: {reason} Install a C++ compiler (and Triton for a "
+                "GPU), or say compile = false.",
+                network=stage.network,
+                reason=(str(error).strip() or type(error).__name__).splitlines()[0],
+            )
+        )
+    return None
+
+
+def _of_the_compiler(error: BaseException) -> bool:
+    modules = {cause.__class__.__module__ for cause in _causes(error)}
+    return any(module.startswith(("torch._dynamo", "torch._inductor")) for module in modules)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _end(loop: Loop, stage: Stage) -> Literal["finished", "early stopping"]:
+    return "early stopping" if loop.epoch < stage.epochs else "finished"
+
+
+def _say_where(loop: Loop, steps: int) -> None:
+    if loop.step:
+        message = say(
+            "Goes on in epoch {epoch}, after {step} of {steps} steps",
+            epoch=loop.epoch + 1,
+            step=loop.step,
+            steps=steps,
+        )
+    else:
+        message = say("Goes on after epoch {epoch}", epoch=loop.epoch)
+    loop.watch.say(message)
+
+
+def _refuse_empty_shares(batches: TrainingBatches, recipe: Recipe, group: Processes) -> None:
+    """Refuse batches that are too small for every process to get an image of each."""
+    smallest = batches.size(len(batches) - 1)
+    if smallest < group.count:
+        raise RecipeError(
+            say(
+                "{recipe}: batches of {batch} image(s) cannot be shared by {processes} processes. Say a larger batch, "
+                "or start fewer processes.",
+                recipe=recipe.source,
+                batch=smallest,
+                processes=group.count,
+            )
+        )
+
+
+def _leave_signals(trainer: Trainer, group: Processes) -> None:
+    """Keep lightning from doing more with signals than it has to.
+
+    Of several processes, each would broadcast its end signal to the others in the midst of whatever they do; here
+    they agree on it after each step (`mikata.training.together`).
+    """
+    _leave_javas_signals(trainer)
+    if group.count > 1:
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 def _leave_javas_signals(trainer: Trainer) -> None:
@@ -195,24 +375,33 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 @contextmanager
-def _watching_for_interrupt() -> Iterator[Callable[[], bool]]:
+def _watching_for_interrupt(*, of_several: bool) -> Iterator[Callable[[], bool]]:
     """Note Ctrl-C rather than break off in the middle of a step; a second one breaks off.
 
-    Only Python's main thread gets signals: elsewhere the door's cancel is the way to stop.
+    Only Python's main thread gets signals: elsewhere the door's cancel is the way to stop. Of several processes,
+    each gets Ctrl-C from the terminal and once more from the program that started them, and SIGTERM where the time
+    of a batch job is over: these stop it at leisure.
     """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
         return
+    first = 0.0
 
     def note(signum: int, frame: Any) -> None:
-        if pressed.is_set():
+        nonlocal first
+        if not pressed.is_set():
+            first = time.monotonic()
+            pressed.set()
+        elif not of_several or (signum == signal.SIGINT and time.monotonic() - first > _AGAIN_SECONDS):
             raise KeyboardInterrupt
-        pressed.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    watched = [signal.SIGINT, *([signal.SIGTERM] if of_several else [])]
+    before = [signal.signal(number, note) for number in watched]
     try:
         yield pressed.is_set
     finally:
-        # None: a handler that was not Python's own, which cannot be put back from here
-        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+        for number, handler in zip(watched, before, strict=True):
+            # None: a handler that was not Python's own, which cannot be put back from here
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, handler if handler is not None else usual)

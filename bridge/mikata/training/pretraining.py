@@ -14,6 +14,8 @@ import torch
 
 from mikata import fractals
 from mikata.architecture import Classifier
+from mikata.errors import Cancelled
+from mikata.language import say
 from mikata.networks import InputSpec, Model, build, source_of
 from mikata.training.data import Part, Statistics
 from mikata.training.fitting import accelerator_for, fit
@@ -45,7 +47,14 @@ class Memory:
 
 
 def learn_formula(
-    stage: Stage, channels: int, recipe: Recipe, folder: Path, progress: Progress, memory: Memory | None
+    stage: Stage,
+    channels: int,
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress,
+    memory: Memory | None,
+    *,
+    resume: bool = False,
 ) -> Drawn:
     """Train the stage's network on pictures drawn by formula (FractalDB), from random weights.
 
@@ -115,7 +124,10 @@ def learn_formula(
         folder,
         progress,
         accelerator_for(own, recipe),
+        resume=resume,
     )
+    if stopped_by == "interrupted":
+        raise Cancelled(say("Stopped while it learnt pictures drawn by formula: no package is made."))
     classifier = classifier.to("cpu")
     loop.checkpoints.load_best(classifier)
     classes = tuple(f"class_{number:04d}" for number in range(1, wanted.classes + 1))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from mikata import datasets
@@ -21,6 +22,7 @@ from mikata.training.few_shot import fit_head
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
 from mikata.training.plan import Parts, Planned, plan
 from mikata.training.pretraining import Memory, learn_formula, learn_without_labels
+from mikata.training.processes import main_process
 from mikata.training.recipe import Recipe
 from mikata.training.run import Run, versions
 from mikata.training.schedule import refuse_endless_warmup
@@ -40,6 +42,7 @@ def train(
     parts: Parts | None = None,
     read: Callable[[Path], Dataset] | None = None,
     memory: Memory | None = None,
+    resume: bool = False,
 ) -> Run:
     """Train a classifier as a recipe says, one stage after another.
 
@@ -54,8 +57,8 @@ def train(
     recipe:
         How to train.
     folder:
-        Gets the checkpoints ``best.pt`` and ``last.pt``: state dicts, plain tensors; those of earlier
-        stages come into folders inside.
+        Gets the checkpoints ``best.pt`` and ``last.pt``, state dicts of plain tensors, and ``state.pt``, which the
+        training goes on from; those of earlier stages come into folders inside.
     progress:
         Is told epoch, loss, selection accuracy and time left.
     parts:
@@ -64,6 +67,9 @@ def train(
         Gives the data set of an earlier stage's path; None: reads it.
     memory:
         Is asked for stages that need not be trained again, and given those that were.
+    resume:
+        Whether to go on from the state that an earlier start of the same training has left in `folder`; the result
+        is the same as without the break. Without such a state it begins anew.
 
     Returns
     -------
@@ -86,6 +92,7 @@ def train(
         If the user stopped it before the first epoch of the last stage had ended.
     """
     started = time.monotonic()
+    progress = progress if main_process() else SILENT
     for stage in recipe.stages:
         accelerator_for(stage, recipe)
         refuse_endless_warmup(stage, recipe.source)
@@ -100,7 +107,7 @@ def train(
         where = folder if last else folder / f"stage {one.number}"
         shown = progress if len(planned) == 1 else _Named(progress, one.name)
         try:
-            run = _train_stage(one, recipe, run, where, shown, memory)
+            run = _train_stage(one, recipe, run, where, shown, memory, resume)
         except KeyboardInterrupt as error:
             raise Cancelled(say("Stopped before the training had begun: nothing is kept.")) from error
         if memory is not None and key:
@@ -150,6 +157,7 @@ def _train_stage(
     folder: Path,
     progress: Progress,
     memory: Memory | None,
+    resume: bool,
 ) -> Run:
     started = time.monotonic()
     stage, dataset, parts = planned.stage, planned.dataset, planned.parts
@@ -160,7 +168,9 @@ def _train_stage(
         spec = learning.spec
         start = start_of(stage, before)
         if stage.source == "formula":
-            drawn = learn_formula(stage, spec.channels, recipe, folder / "formula", progress, memory)
+            drawn = learn_formula(
+                stage, spec.channels, recipe, folder / "formula", progress, memory, resume=resume
+            )
             start, earlier = drawn.start, (*earlier, drawn.record)
         classifier, fitted = start_network(stage, spec, dataset.classes, statistics, start, recipe)
         if stage.source == "unlabelled":
@@ -168,11 +178,11 @@ def _train_stage(
                 classifier, learning, parts, stage, recipe, statistics, progress, accelerator
             )
             earlier = (*earlier, record)
-        kept, history, stopped_by = _fit(
-            classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
+        taught = _fit(
+            classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator, resume
         )
     classifier = classifier.to("cpu")
-    kept.load_best(classifier)
+    taught.kept.load_best(classifier)
     return Run(
         classifier=classifier.eval(),
         classes=dataset.classes,
@@ -181,24 +191,34 @@ def _train_stage(
         fit=stage.fit,
         value_unit=spec.value_unit,
         value_range=statistics.value_range,
-        history=tuple(history),
+        history=tuple(taught.history),
         recipe=recipe.at(planned.number - 1),
         dataset=dataset,
         parts=dict(parts),
         left_out=planned.left_out,
         seed=recipe.seed,
-        best_epoch=kept.best_epoch,
-        stopped_by=stopped_by,
-        seconds=time.monotonic() - started,
+        best_epoch=taught.kept.best_epoch,
+        stopped_by=taught.stopped_by,
+        seconds=time.monotonic() - started + taught.seconds,
         device=device_name(accelerator),
         versions=versions(),
-        checkpoint=kept.best,
-        last_checkpoint=kept.last,
+        checkpoint=taught.kept.best,
+        last_checkpoint=taught.kept.last,
         parent=start.parent if before is None else before.parent,
         earlier=earlier,
         fitted=fitted,
+        notes=tuple(taught.notes),
         base=start.base if start.base is not None and start.base.classes == dataset.classes else None,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Taught:
+    kept: Checkpoints
+    history: list[dict[str, float]]
+    stopped_by: StoppedBy
+    notes: list[str]
+    seconds: float  # of earlier starts
 
 
 def _fit(
@@ -211,17 +231,29 @@ def _fit(
     folder: Path,
     progress: Progress,
     accelerator: str,
-) -> tuple[Checkpoints, list[dict[str, float]], StoppedBy]:
-    """Train the network, or fit a head to it, as the recipe says: weights, history and how it ended."""
+    resume: bool,
+) -> _Taught:
+    """Train the network, or fit a head to it, as the recipe says."""
     if stage.head == "gradient":
         loop, stopped_by = fit(
-            classifier, learning, choosing, stage, recipe, statistics, folder, progress, accelerator
+            classifier,
+            learning,
+            choosing,
+            stage,
+            recipe,
+            statistics,
+            folder,
+            progress,
+            accelerator,
+            resume=resume,
         )
-        return loop.checkpoints, loop.history, stopped_by
+        return _Taught(loop.checkpoints, loop.history, stopped_by, loop.notes, loop.seconds)
     found = fit_head(classifier, learning, choosing, stage, recipe.source, progress, accelerator)
-    kept = Checkpoints(folder)
-    kept.save(classifier, 1, found.selection_loss)
-    return kept, [found.entry], "finished"
+    kept = Checkpoints(folder, writes=main_process())
+    kept.prepare(resume=False)
+    kept.note(classifier.state_dict(), 1, found.selection_loss)
+    kept.keep()
+    return _Taught(kept, [found.entry], "finished", [], 0.0)
 
 
 def _load(

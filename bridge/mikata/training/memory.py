@@ -1,0 +1,57 @@
+"""Running out of memory: how it is told from other errors, and a step that is undone and done again in pieces."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+from torch import Tensor, nn
+
+_WORDS = (
+    "DefaultCPUAllocator",  # torch's main memory, which raises no MemoryError
+    "out of memory",  # Apple's GPUs
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _WORDS)
+
+
+def release() -> None:
+    """Give back what a step that failed has left."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether what a network makes of an image depends on the others of its batch while it learns."""
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
+
+
+class Before:
+    """What a forward pass changes, as it was before: buffers of a network and sums.
+
+    Parameters
+    ----------
+    tensors:
+        They are watched as they are, so they must stay the same objects.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors = tensors
+        self._copies = [torch.empty_like(tensor) for tensor in tensors]
+
+    def remember(self) -> None:
+        """Note how they are."""
+        torch._foreach_copy_(self._copies, self._tensors)
+
+    def restore(self) -> None:
+        """Make them what they were."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._tensors, self._copies)

@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torchvision import models
 
 SMALL_CNN = "small_cnn"
+VGG16_FLAT = "vgg16_flat256"
+"""VGG-16 with a `FlatHead`, made for images of 480 to 511 px: 15 x 15 places."""
 """Name of the one network that is Mikata's own."""
 
 TIMM = "timm:"
 """What the names of timm's networks begin with: ``timm:convnext_tiny``, ``timm:resnet18.a1_in1k``."""
 
 OF = " x "
+_FLAT_PLACES, _FLAT_UNITS = 15, 256
 """Between the number of an ensemble's members and the name of one of them: ``3 x small_cnn``."""
 
 MOST_MEMBERS = 64
@@ -73,6 +76,22 @@ class SmallCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores (N, classes) of images (N, channels, H, W)."""
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))  # type: ignore[no-any-return]
+
+
+class FlatHead(nn.Sequential):
+    """A head on all features, each place by itself: a hidden layer, and the scores.
+
+    That of the published code for VGG-16 on mammograms (pathology-mammography, code/SGD.py), in Keras' words:
+    Flatten, Dense(256, relu, he_normal), BatchNormalization, Dropout(0.5), Dense(classes).
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        hidden = nn.Linear(features, _FLAT_UNITS)
+        nn.init.kaiming_normal_(hidden.weight)
+        nn.init.zeros_(hidden.bias)
+        # Keras' momentum of 0.99 and epsilon of 0.001
+        normalise = nn.BatchNorm1d(_FLAT_UNITS, eps=1e-3, momentum=0.01)
+        super().__init__(hidden, nn.ReLU(), normalise, nn.Dropout(0.5), nn.Linear(_FLAT_UNITS, classes))
 
 
 class Members(nn.Module):
@@ -136,7 +155,7 @@ class Classifier(nn.Module):
     Parameters
     ----------
     network:
-        ``small_cnn``, the name of a torchvision classification model, or ``timm:`` and the name of a timm
+        ``small_cnn``, ``vgg16_flat256``, the name of a torchvision classification model, or ``timm:`` and the name of a timm
         model, with or without the tag of its weights; ``3 x small_cnn`` is an ensemble of three.
     classes:
         Number of classes, at least 2.
@@ -225,11 +244,18 @@ def make_network(name: str, classes: int, channels: int) -> nn.Module:
         return Members(int(count), one, classes, channels)
     if name == SMALL_CNN:
         return SmallCNN(classes, channels)
+    if name == VGG16_FLAT:
+        network: nn.Module = models.vgg16(weights=None)
+        network.avgpool = nn.AdaptiveAvgPool2d(_FLAT_PLACES)
+        network.classifier = FlatHead(512 * _FLAT_PLACES**2, classes)
+        if channels != 3:
+            _replace_first_convolution(network, channels)
+        return network
     if name.startswith(TIMM):
         return _timm_network(name.removeprefix(TIMM), classes, channels)
     if name not in models.list_models(module=models):
         raise ValueError(f"there is no network named {name}")
-    network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **_OPTIONS.get(name, {}))
+    network = models.get_model(name, weights=None, num_classes=classes, **_OPTIONS.get(name, {}))
     if channels != 3:
         _replace_first_convolution(network, channels)
     return network

@@ -61,7 +61,7 @@ OutputPath = Annotated[Path | None, _Role("output")]
 
 REQUIRED: Any = inspect.Parameter.empty
 
-EACH_TIME = frozenset({"overwrite", "keep_metadata"})
+EACH_TIME = frozenset({"overwrite", "resume", "keep_metadata"})
 """Flags that no dialog remembers: what loses files or gives names away is to be chosen each time.
 
 Images neither: leaving them empty means the current image, and a folder from last week would be a trap.

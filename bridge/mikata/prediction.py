@@ -16,6 +16,9 @@ from mikata.networks import Model, asked_between_layers, read_package, to_input
 from mikata.outputs import ResultFolder, first_few
 from mikata.types import Image, Progress, Result, Table
 
+UNDECIDED = "(undecided)"
+"""What tables say where no class is probable enough; in brackets, since a class may be called so."""
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -111,24 +114,37 @@ def predict_images(
     *,
     subfolders: bool = False,
     out: Path | None = None,
+    min_confidence: float = 0.0,
     batch: int = 16,
     overwrite: bool = False,
     progress: Progress,
 ) -> Result:
-    """Class and probabilities of all images in a table; the work of the Predict command."""
+    """Class and probabilities of all images in a table; the work of the Predict command.
+
+    Where the highest probability is below `min_confidence` (0 to 1), the class is ``undecided``.
+    """
     source = Images.of(images, recursive=subfolders)
     network = read_package(model)
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     if folder:
         folder.reserve(["Predict.csv"])
     columns = ("image", "slice", "frame", "predicted", "probability", *(f"p({c})" for c in network.classes))
-    rows = [
-        (p.plane.image, p.plane.z, p.plane.t, p.class_name, p.probability, *p.probabilities)
-        for p in predict(network, source, batch=batch, progress=progress)
-    ]
+    rows = []
+    undecided = 0
+    for p in predict(network, source, batch=batch, progress=progress):
+        decided = p.probability >= min_confidence
+        undecided += not decided
+        name = p.class_name if decided else UNDECIDED
+        rows.append((p.plane.image, p.plane.z, p.plane.t, name, p.probability, *p.probabilities))
     table = Table("Predict", columns, tuple(rows))
     files = (folder.write_table("Predict.csv", table),) if folder else ()
     message = say("{count} plane(s) predicted by {model}.", count=len(rows), model=network.path.name)
+    if undecided:
+        message += " " + say(
+            "{count} of them are undecided: no class has a probability of {least:.0%} or more.",
+            count=undecided,
+            least=min_confidence,
+        )
     notice = say("Research use, not for diagnosis.")
     return Result(f"{message}{skipped_note(source)} {notice}", tables=(table,), files=files)
 

@@ -23,6 +23,7 @@ def train(
     authors: str = "",
     licence: str = "",
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
     """A classifier from a folder of class folders or a CSV, tested on patients it has not seen, as a package.
@@ -35,7 +36,7 @@ def train(
         Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images
         are put beside it.
     recipe
-        TOML file of the training, or the name of one that comes with Mikata (default, texture).
+        TOML file of the training, in one stage or several, or the name of one that comes with Mikata (default, texture).
     network
         Name of the network (small_cnn, resnet18, vgg16, alexnet, ...); when left empty, the recipe's.
     epochs
@@ -54,6 +55,9 @@ def train(
         SPDX name of the licence under which the package may be given on; when left empty, see its README.
     overwrite : Overwrite an existing package
         Replace a package that is already there.
+    resume : Go on with a training that did not end
+        Go on from what a training with the same data and settings has left that was killed or stopped; the result is
+        the same as without the break.
     """
     from mikata.learning import train_package
 
@@ -73,6 +77,7 @@ def train(
         authors=tuple(a.strip() for a in authors.split(";") if a.strip()),
         licence=licence,
         overwrite=overwrite,
+        resume=resume,
         progress=progress,
     )
     return Result(

@@ -13,6 +13,7 @@ def predict(
     model: InputPath,
     subfolders: bool = False,
     out: OutputPath = None,
+    min_confidence_percent: Annotated[float, Range(0, 100)] = 0.0,
     batch: Annotated[int, Range(1, 4096)] = 16,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -29,6 +30,8 @@ def predict(
         Take the images of folders inside a folder too.
     out : Save to folder
         Folder for Predict.csv; when left empty, ImageJ shows the table, and the command line makes a folder.
+    min_confidence_percent
+        Where the most probable class has less than this probability, the class is given as (undecided); 0: never.
     batch : Batch size
         How many planes go through the network at once; less needs less memory.
     overwrite : Overwrite existing files
@@ -37,5 +40,12 @@ def predict(
     from mikata.prediction import predict_images
 
     return predict_images(
-        images, model, subfolders=subfolders, out=out, batch=batch, overwrite=overwrite, progress=progress
+        images,
+        model,
+        subfolders=subfolders,
+        out=out,
+        min_confidence=min_confidence_percent / 100,
+        batch=batch,
+        overwrite=overwrite,
+        progress=progress,
     )

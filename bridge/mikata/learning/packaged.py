@@ -17,7 +17,8 @@ from mikata.learning.tuning import judge
 from mikata.outputs import probe, write_csv, write_text
 from mikata.training import recipe as recipes
 from mikata.training import train
-from mikata.training.checkpoints import CHECKPOINTS
+from mikata.training.checkpoints import is_checkpoint
+from mikata.training.stages import FORMULA, STAGE
 from mikata.types import SILENT, Progress
 
 
@@ -32,6 +33,7 @@ def train_package(
     licence: str = "",
     source: str = "",
     overwrite: bool = False,
+    resume: bool = False,
     test_image: NDArray[np.float32] | None = None,
     cover: NDArray[np.uint8] | None = None,
     progress: Progress,
@@ -50,6 +52,8 @@ def train_package(
         Settings that replace the recipe's where they are not None, such as ``epochs``.
     source:
         What the images are and under which licence, for the package's README.
+    resume:
+        Whether to go on from what a training of the same recipe and data has left that did not end.
     test_image:
         Input (C, H, W) of the package's test, of open licence; None draws one by formula, so that no
         patient's image leaves the building with a model.
@@ -79,9 +83,9 @@ def train_package(
             )
     probe(out.parent)
     settings = recipes.read(recipe).change(**(changes or {}))
-    checkpoints = _checkpoint_folder(out.with_name(f"{out.name} training"), overwrite)
+    checkpoints = _checkpoint_folder(out.with_name(f"{out.name} training"), overwrite or resume)
     dataset = datasets.read(data, progress=progress)
-    run = train(dataset, settings, folder=checkpoints, progress=progress)
+    run = train(dataset, settings, folder=checkpoints, progress=progress, resume=resume)
     # from here on nothing asks `progress` whether to stop: what was learnt is to be kept
     progress.show(say("Test"))
     run, scores, tuning = judge(run, progress=SILENT)
@@ -106,22 +110,20 @@ def train_package(
     write_text(page, report.page(title, learnt.summary, [*sections(learnt), versions]))
     write_csv(predictions, learnt.predictions)
     if run.stopped_by != "interrupted":
-        for file in CHECKPOINTS:
-            (checkpoints / file).unlink(missing_ok=True)
-        checkpoints.rmdir()
+        _clear(checkpoints)
     return learnt
 
 
-def _checkpoint_folder(folder: Path, overwrite: bool) -> Path:
+def _checkpoint_folder(folder: Path, replace: bool) -> Path:
     """Where a training keeps its checkpoints until their weights are in a package.
 
     Raises
     ------
     OutputError
-        If something else is there, or checkpoints of a training that did not end.
+        If something else is there, or checkpoints of a training that did not end and are not to be replaced.
     """
-    inside = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
-    if (folder.exists() and not folder.is_dir()) or inside - set(CHECKPOINTS):
+    inside = list(folder.iterdir()) if folder.is_dir() else []
+    if (folder.exists() and not folder.is_dir()) or not all(map(_is_ours, inside)):
         raise OutputError(
             say(
                 "{folder} is already there and holds other files; the training keeps its checkpoints in a "
@@ -129,12 +131,33 @@ def _checkpoint_folder(folder: Path, overwrite: bool) -> Path:
                 folder=folder,
             )
         )
-    if inside and not overwrite:
+    if inside and not replace:
         raise OutputError(
             say(
-                "{folder} holds the weights of a training that did not end. Move them, or let Train overwrite "
-                "them.",
+                "{folder} holds the weights of a training that did not end. Go on with it (resume), or let Train "
+                "overwrite it.",
                 folder=folder,
             )
         )
     return folder
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a training has made this: a checkpoint, or the folder of a stage with nothing else inside."""
+    if path.is_dir():
+        named = path.name == FORMULA or path.name.startswith(STAGE)
+        return named and not path.is_symlink() and all(map(_is_ours, path.iterdir()))
+    return is_checkpoint(path.name)
+
+
+def _clear(folder: Path) -> None:
+    """Delete checkpoints whose weights are in a package now; what is not ours stays."""
+    for path in folder.iterdir():
+        if not _is_ours(path):
+            continue
+        if path.is_dir():
+            _clear(path)
+        else:
+            path.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()

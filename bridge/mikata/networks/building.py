@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torchvision import models
 
-from mikata.architecture import SMALL_CNN, TIMM, Classifier
+from mikata.architecture import SMALL_CNN, TIMM, VGG16_FLAT, Classifier
 from mikata.errors import NetworkError
 from mikata.language import say
 from mikata.networks.fit import Fit, take
@@ -36,7 +36,7 @@ def names(like: str = "") -> list[str]:
 
 @functools.cache
 def _own_names() -> tuple[str, ...]:
-    return (SMALL_CNN, *models.list_models(module=models))
+    return (SMALL_CNN, VGG16_FLAT, *models.list_models(module=models))
 
 
 def build(

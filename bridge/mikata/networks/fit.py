@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mikata.architecture import first_convolution
+from mikata.architecture import FlatHead, first_convolution
 from mikata.errors import NetworkError
 from mikata.language import say
 from mikata.networks.parts import heads
@@ -110,6 +110,9 @@ def take(
     inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     unused = [(key, OTHER_PART) for key in state if not key.startswith(prefix)]
     head_keys = {key for key in own if key.rpartition(".")[0] in heads(network)}
+    for part, module in network.named_modules():
+        if isinstance(module, FlatHead):  # a head of our own, which no weights but ours bring
+            head_keys |= {key for key in own if key.startswith(f"{part}.")}
     # buffers that a state dict leaves out, and TorchScript does not
     silent = {key for key, _ in network.named_buffers()} - own.keys()
     exchanged: dict[str, str] = {}

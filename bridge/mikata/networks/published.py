@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from mikata.architecture import SMALL_CNN
+from mikata.architecture import SMALL_CNN, VGG16_FLAT
 from mikata.errors import NetworkError
 from mikata.language import say
 from mikata.networks.sources import EIGHT_BIT, Normalisation, Source
@@ -105,6 +105,8 @@ def input_size(name: str) -> int:
         return 64
     if is_timm(name):
         return int(max(timm_settings(name).input_size[1:]))
+    if name == VGG16_FLAT:
+        return 500
     return int(models.get_model_weights(name).DEFAULT.transforms().crop_size[0])
 
 
@@ -139,7 +141,12 @@ def published(name: str) -> Source:
 def _torchvision(name: str) -> Any:
     if name == SMALL_CNN:
         raise NetworkError(say("small_cnn has no ImageNet weights: train it from random weights."))
-    return models.get_model_weights(name).DEFAULT
+    return models.get_model_weights(_trunk(name)).DEFAULT
+
+
+def _trunk(name: str) -> str:
+    """The network whose published weights one with a head of our own takes."""
+    return "vgg16" if name == VGG16_FLAT else name
 
 
 def _torchvision_state(name: str) -> tuple[Mapping[str, Tensor], Path]:
@@ -169,7 +176,8 @@ def _torchvision_state(name: str) -> tuple[Mapping[str, Tensor], Path]:
                 file=file,
             )
         ) from error
-    network = models.get_model(name, weights=weights)
+    network = models.get_model(_trunk(name), weights=weights)
     # the auxiliary head that inception's weights bring is one that `Classifier` leaves out
-    state = {key: value for key, value in network.state_dict().items() if not key.startswith("AuxLogits.")}
+    other = ("AuxLogits.", "classifier.") if name == VGG16_FLAT else ("AuxLogits.",)
+    state = {key: value for key, value in network.state_dict().items() if not key.startswith(other)}
     return state, file

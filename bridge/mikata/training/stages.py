@@ -30,6 +30,9 @@ from mikata.training.stage import Stage
 from mikata.training.starting import start_network, start_of
 from mikata.types import SILENT, Progress
 
+FORMULA, STAGE = "formula", "stage "
+"""What the folders of checkpoints inside a training's folder are called; a stage's number follows."""
+
 _GIB = 2**30
 
 
@@ -104,7 +107,7 @@ def train(
         if memory is not None and key in memory.runs:
             run = memory.runs[key]
             continue
-        where = folder if last else folder / f"stage {one.number}"
+        where = folder if last else folder / f"{STAGE}{one.number}"
         shown = progress if len(planned) == 1 else _Named(progress, one.name)
         try:
             run = _train_stage(one, recipe, run, where, shown, memory, resume)
@@ -169,7 +172,7 @@ def _train_stage(
         start = start_of(stage, before)
         if stage.source == "formula":
             drawn = learn_formula(
-                stage, spec.channels, recipe, folder / "formula", progress, memory, resume=resume
+                stage, spec.channels, recipe, folder / FORMULA, progress, memory, resume=resume
             )
             start, earlier = drawn.start, (*earlier, drawn.record)
         classifier, fitted = start_network(stage, spec, dataset.classes, statistics, start, recipe)

@@ -64,7 +64,6 @@ def test_timm_is_imported_only_for_its_own_names():
         ("timm:hf-hub:someone/else", "no network named"),
         ("timm:local-dir:/tmp", "no network named"),
         ("timm:", "no network named"),
-        ("timm:mobilenetv5_300m_enc", "no classifier"),
         ("timm:csatv2", "3-channel"),
         ("xyz", "timm:convnext_tiny"),
     ],
@@ -78,6 +77,11 @@ def test_timm_names_that_are_none(name, words):
 def test_the_architecture_alone_refuses_what_timm_would_fetch(name):
     with pytest.raises(ValueError, match="timm"):
         Classifier(f"timm:{name}", 2, 1, [0.0], [1.0])
+
+
+def test_a_network_of_timms_without_classes():
+    with torch.device("meta"), pytest.raises(NetworkError, match="mobilenetv5_300m_enc is no classifier"):
+        build("timm:mobilenetv5_300m_enc", **ONE)
 
 
 # ---- timm: preprocessing and weights
@@ -401,7 +405,7 @@ def test_safetensors(hard_path):
     assert torch.equal(first(x), second(x))
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "swin_t"])
+@pytest.mark.parametrize("name", ["small_cnn", "timm:test_convnext"])
 def test_tensors_of_torchscript(tmp_path, name):
     classifier = build(name, **THREE)
     data = packaging.weights.torchscript_bytes(classifier, torch.rand(1, 3, 64, 64) * 255)

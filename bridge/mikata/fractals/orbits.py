@@ -147,4 +147,4 @@ def cells(points: NDArray[np.float32], size: tuple[int, int], padding: int) -> N
     scaled *= (inner / (high - low))[:, None]
     scaled += np.float32(padding)
     column, row = scaled.astype(np.int32)
-    return (row * np.int32(size[1]) + column).astype(np.intp)
+    return np.asarray(row * np.int32(size[1]) + column, np.intp)

@@ -121,7 +121,8 @@ def _tend(
     """Give one process job after job and pass its results on."""
     number = -1
     try:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         pickle.dump(sys.path, process.stdin)
         while True:
             with lock:

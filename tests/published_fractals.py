@@ -72,9 +72,9 @@ def patches_picture(
     image = Image.new("RGB", (size, size))
     for i in range(len(columns)):
         mask = f"{rng.randrange(1, 512):09b}"
-        patch = np.zeros((3, 3, 3), np.uint8)
+        colour, patch = np.array([127, 127, 127]), np.zeros((3, 3, 3), np.uint8)
         for row in range(3):
             for column in range(3):
-                patch[row, column, :] = np.array([127, 127, 127]) * int(mask[3 * row + column])
+                patch[row, column, :] = colour * int(mask[3 * row + column])
         image.paste(Image.fromarray(patch), (int(columns[i]) + 1, int(rows[i]) + 1))
     return np.asarray(image)[::-1]

@@ -25,7 +25,7 @@ from mikata.types import Progress
 POINTS = 100_000
 WORDS = [1348931751, 2307578337, 1683131306]
 SHARES = [0.9429375528828794, 0.3163371523854981]
-PICTURES = "3b9ea022eb9e1b9656a16e51ffbd221f914eb644d86fb43748b9a88f1ddfc6c8"
+PICTURES = "eb3f651990d63c4210860efc8b5dc06f3987e1fdcc12e328ade43bb0b66887d1"
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_system_is_a_function_of_seed_and_number(found: tuple[System, ...]) ->
 
 
 def test_the_search_decides_as_the_plain_rule_does() -> None:
-    """Candidates on which both orbits agree clearly; those near the threshold may fall either way."""
+    """For candidates kept and dropped: the rates of two orbits differ by chance (standard deviation 0.006 at most)."""
     from mikata.fractals.systems import _hopeless
 
     rng = np.random.default_rng(7)
@@ -112,25 +112,49 @@ def test_the_search_decides_as_the_plain_rule_does() -> None:
         if rate < 0.2 and dropped >= 12:
             continue
         with np.errstate(all="ignore"):
-            columns, rows = published.pixels(*published.play(maps, probabilities, POINTS, rng), 512)
+            columns, rows = published.pixels(
+                *published.play(maps.tolist(), probabilities.tolist(), POINTS, rng), 512
+            )
         hit = np.zeros((512, 512), bool)
         hit[rows % 512, columns % 512] = True
-        if rate >= 0.21:
+        assert hit.mean() == pytest.approx(rate, abs=0.03)
+        if rate >= 0.2:
             kept += 1
-            assert hit.mean() >= 0.2
             assert lead_in is not None
             assert not _hopeless(maps, thresholds, lead_in, streams.stream(2, kept))
-        elif rate < 0.18:
+        else:
             dropped += 1
-            assert hit.mean() < 0.2
+
+
+@pytest.mark.slow
+def test_filling_rates_are_distributed_as_the_plain_rules(found: tuple[System, ...]) -> None:
+    """60 plain chains of 100,000 points (side by side, each by itself) against 200 orbits of ours."""
+    from scipy.stats import ks_2samp
+
+    for one in found[:2]:
+        maps = np.array(one.maps)
+        shares = np.cumsum(one.probabilities)[:-1]
+        rng = np.random.default_rng(1)
+        points = np.zeros((2, POINTS, 60))
+        for step in range(1, POINTS):
+            a, b, c, d, e, f = maps[np.searchsorted(shares, rng.random(60))].T
+            x, y = points[:, step - 1]
+            points[:, step] = a * x + b * y + e, c * x + d * y + f
+        plain = []
+        for chain in range(60):
+            columns, rows = published.pixels(points[0, :, chain].tolist(), points[1, :, chain].tolist(), 512)
+            plain.append(len(np.unique(rows.astype(int) * 512 + columns)) / 512**2)
+        fast = [filling_rate(ours(one, key)) for key in range(200)]
+        assert np.mean(fast) == pytest.approx(np.mean(plain), abs=0.003)
+        assert ks_2samp(plain, fast).pvalue > 1e-3
 
 
 def test_a_system_that_runs_away_has_no_orbit() -> None:
     one_map = np.array([[0.99, 0, 0, 0.99, 0.5, 0.5], [1.5, 0, 0, 1.5, 0, 0]])
     assert orbits.settled(one_map, orbits.thresholds(np.array([0.1, 0.9]))) is None
-    # a contraction by a half: 14 halvings are below 1e-4, seen at every fourth step
+    # a contraction by a half: 10 halvings are below 1e-3, seen at every fourth step
     half = np.array([[0.5, 0, 0, 0.5, 0.5, 0.0], [0.5, 0, 0, 0.5, 0.0, 0.5]])
-    assert orbits.settled(half, orbits.thresholds(np.array([0.5, 0.5]))) == 16
+    assert orbits.settled(half, orbits.thresholds(np.array([0.5, 0.5]))) == 12
 
 
 def test_random_words_never_change() -> None:
@@ -209,8 +233,6 @@ def test_as_many_pixels_are_hit_as_by_the_plain_ones(found: tuple[System, ...]) 
     ]
     fast = [hit(ours(one, key)) for key in range(3)]
     assert np.mean(fast) == pytest.approx(np.mean(plain), rel=0.01)
-    # and both orbits hit the same pixels where they hit often
-    assert orbits.cells(ours(one, 5), (512, 512), 6).max() < 512 * 512
 
 
 def test_pixels_are_the_plain_ones_for_the_same_points() -> None:

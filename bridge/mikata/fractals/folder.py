@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-
-import PIL.Image
+from typing import Any
 
 from mikata.errors import OutputError
 from mikata.fractals.drawing import Style, picture
@@ -109,6 +108,8 @@ def class_names(classes: int) -> list[str]:
 
 def draw_files(job: _Files) -> int:
     """Draw the pictures of a batch into their files, and say how many."""
+    import PIL.Image
+
     batch = job.batch
     for index in range(batch.first, batch.first + batch.count):
         drawn = picture(batch.system, index, batch.style, batch.seed)
@@ -143,7 +144,7 @@ def _check(folder: Path, overwrite: bool) -> None:
 
 def _record(found: tuple[System, ...], per_class: int, style: Style, seed: int) -> str:
     names = class_names(len(found))
-    record = {
+    record: dict[str, Any] = {
         "rule": {
             "name": "FractalDB",
             "source": "Kataoka et al., Pre-training without Natural Images, ACCV 2020 (arXiv 2101.08515)",
@@ -176,4 +177,12 @@ def _record(found: tuple[System, ...], per_class: int, style: Style, seed: int) 
             for name, one in zip(names, found, strict=True)
         ],
     }
-    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    # one line for each entry and each system: a person finds what is sought, and a program reads it as well
+    lines = []
+    for key, value in record.items():
+        if key == "systems":
+            words = "[\n  " + ",\n  ".join(json.dumps(one) for one in value) + "\n ]"
+        else:
+            words = json.dumps(value)
+        lines.append(f" {json.dumps(key)}: {words}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -128,7 +128,7 @@ def pictures(
     total = classes * per_class
     try:
         canvas = np.empty((total, *style.shape), np.uint8)
-    except MemoryError:
+    except (MemoryError, ValueError):  # NumPy's second word for it: more than an address can say
         raise MikataError(
             say(
                 "{count} formula pictures need {size:.1f} GB of memory, which is not there; draw fewer or smaller ones.",

@@ -10,7 +10,6 @@ import numpy as np
 
 from mikata.fractals.drawing import Style, picture
 from mikata.fractals.systems import System
-from mikata.images import from_array
 from mikata.language import say
 from mikata.types import Image
 
@@ -24,6 +23,8 @@ def montage(systems: Sequence[System], style: Style, seed: int) -> Image:
 
     Pictures of more than 224 pixels are drawn anew at 224 for it.
     """
+    from mikata.images import from_array  # brings all file formats, which drawing processes do not need
+
     shown = systems[:MOST]
     height, width = (min(side, _TILE) for side in style.size)
     small = replace(style, size=(height, width))

@@ -26,5 +26,4 @@ def words(source: PCG64, count: int) -> NDArray[np.uint32]:
 
 def uniform(source: PCG64, count: int) -> NDArray[np.float64]:
     """The next `count` numbers from 0 (included) to 1 (not), in steps of 2**-53."""
-    shares: NDArray[np.float64] = (source.random_raw(count) >> np.uint64(11)) * 2.0**-53
-    return shares
+    return np.asarray((source.random_raw(count) >> np.uint64(11)) * 2.0**-53, np.float64)

@@ -9,6 +9,7 @@ fifth of all 512 x 512 pixels are hit. About one system in 45 is.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,15 +31,19 @@ _GLIMPSE = 20_000
 Map = tuple[float, float, float, float, float, float]
 
 
-def _weights() -> tuple[Map, ...]:
-    rows = [(1.0,) * 6]
+def _as_map(values: Iterable[float]) -> Map:
+    a, b, c, d, e, f = values
+    return a, b, c, d, e, f
+
+
+def _weights() -> Iterator[Map]:
+    yield _as_map([1.0] * 6)
     for parameter in range(6):
         for weight in (0.2, 0.6, 1.4, 1.8):
-            rows.append(tuple(weight if i == parameter else 1.0 for i in range(6)))
-    return tuple(rows)  # type: ignore[arg-type]
+            yield _as_map(weight if i == parameter else 1.0 for i in range(6))
 
 
-WEIGHTS: tuple[Map, ...] = _weights()
+WEIGHTS: tuple[Map, ...] = tuple(_weights())
 """The 25 rows of the published weights_0.4.csv, which its exe.sh uses: factors of a, b, c, d, e, f of all maps. One
 parameter is multiplied by 0.2, 0.6, 1.4 or 1.8; the row without any change comes first here."""
 
@@ -130,7 +135,7 @@ def _search(seed: int, number: int) -> System:
             lead_ins = (lead_in, *(settled(maps * row, cuts) or 0 for row in WEIGHTS[1:]))
             return System(
                 number,
-                tuple(tuple(row) for row in maps.tolist()),
+                tuple(_as_map(row) for row in maps.tolist()),
                 tuple(probabilities.tolist()),
                 rate,
                 tries,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from labelled import write_folders
 from mikata import datasets
-from mikata.errors import Cancelled, OutputError, TrainingError
+from mikata.errors import Cancelled, OutputError, RecipeError, TrainingError
 from mikata.training import Run, checkpoints, loop, train
 from mikata.training import recipe as recipes
 from mikata.training.checkpoints import Checkpoints, is_checkpoint
@@ -182,9 +182,9 @@ def test_without_resuming_it_begins_anew(stripes: datasets.Dataset, tmp_path: Pa
     [
         ({"learning_rate": 0.02}, r"its learning_rate was 0\.01 and now is 0\.02"),
         ({"epochs": 4}, "its epochs was 3 and now is 4"),
-        ({"seed": 1}, "its seed was 0 and now is 1|training images were others"),
+        ({"seed": 1}, "its seed was 0 and now is 1"),
         ({"rotation_rad": 0.2}, "its augmentation was .*now is"),
-        ({"normalisation": "imagenet"}, "its network or normalisation was another one|its normalisation was"),
+        ({"network": "squeezenet1_1"}, "its network was .small_cnn. and now is .squeezenet1_1."),
     ],
 )
 def test_a_state_of_another_training_is_refused(
@@ -300,6 +300,7 @@ def test_states_are_written_rarely_enough(tmp_path: Path, monkeypatch: pytest.Mo
     now = 1000.0
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
     kept = Checkpoints(tmp_path)
+    kept.prepare(resume=False)
     now += 3.9
     assert not kept.due(50_000_000, within_epoch=False)  # 0.1 s are guessed for it, 40 times as long is due
     now += 0.2
@@ -330,6 +331,7 @@ def test_full_disk_can_be_gone_on_from(stripes: datasets.Dataset, tmp_path: Path
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["state.pt"]
+    load(tmp_path / "run" / "state.pt")
     assert_same(train(stripes, quick(), folder=tmp_path / "run", resume=True), whole)
 
 
@@ -374,7 +376,7 @@ ERRORS: list[Callable[[], Exception]] = [
 def test_a_batch_that_is_too_large_is_learnt_in_pieces(
     stripes: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception]
 ) -> None:
-    recipe = quick(network="squeezenet1_1", size=[48, 48], batch=9, learning_rate=0.001)
+    recipe = quick(network="squeezenet1_1", size=[48, 48], batch=9, optimiser="sgd", learning_rate=0.001)
     monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)  # draws anew for each piece
     whole = train(stripes, recipe, folder=tmp_path / "whole")
     told = _Told()
@@ -504,6 +506,7 @@ def finish(program: subprocess.Popen[str]) -> str:
     return words
 
 
+@pytest.mark.slow
 def test_killed_at_three_moments(data: Path, tmp_path: Path) -> None:
     changes = QUICK | {"epochs": 25, "early_stopping": 0}
     started = time.monotonic()
@@ -619,6 +622,7 @@ def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
 
 
 @POSIX
+@pytest.mark.slow
 def test_two_processes_go_on_after_a_kill(data: Path, tmp_path: Path) -> None:
     """With batch normalisation, whose statistics each process has of its own until an epoch's end."""
     changes = QUICK | {"epochs": 12, "early_stopping": 0}
@@ -635,6 +639,7 @@ def test_two_processes_go_on_after_a_kill(data: Path, tmp_path: Path) -> None:
 
 
 @POSIX
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -653,8 +658,10 @@ def test_what_happens_to_one_process_happens_to_all(data: Path, tmp_path: Path, 
         assert found[0]["stopped_by"] == ("interrupted" if how == "cancel" else "finished")
 
 
-@POSIX
-def test_batches_that_cannot_be_shared(data: Path, tmp_path: Path) -> None:
-    done = torchrun(2, data, tmp_path, changes=QUICK | {"batch": 1})
-    assert done.returncode != 0
-    assert "batches of 1 image(s) cannot be shared by 2 processes" in done.stderr
+def test_batches_that_cannot_be_shared(
+    stripes: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=r"batches of 1 image\(s\) cannot be shared by 2 processes"):
+        train(stripes, quick(batch=1), folder=tmp_path)

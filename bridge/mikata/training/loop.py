@@ -189,7 +189,7 @@ class Loop(LightningModule):
         if state is None:
             return
         self._optimiser().load_state_dict(state.optimiser)
-        schedule = self.lr_schedulers()
+        schedule: Any = self.lr_schedulers()
         if schedule is not None:
             schedule.load_state_dict(state.schedule)
         if state.scaler:
@@ -207,7 +207,8 @@ class Loop(LightningModule):
         self._epoch_started = time.monotonic()
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        optimiser: torch.optim.Optimizer = self.optimizers().optimizer
+        wrapped: Any = self.optimizers()
+        optimiser: torch.optim.Optimizer = wrapped.optimizer
         return optimiser
 
     # --- a step
@@ -314,8 +315,10 @@ class Loop(LightningModule):
         TrainingError
             If they cannot be smaller.
         """
-        now = -(-count // self._pieces)
-        if count // (2 * self._pieces) < self._least:
+        most = max(1, count // self._least)
+        pieces = min(self._pieces, most)
+        now = -(-count // pieces)
+        if pieces == most:
             raise TrainingError(
                 say(
                     "The memory does not suffice even for {count} image(s) of {width} x {height} px at once. Say a "
@@ -325,7 +328,7 @@ class Loop(LightningModule):
                     height=self.stage.size[0],
                 )
             )
-        self._pieces *= 2
+        self._pieces = min(2 * pieces, most)
         note = say(
             "The memory does not suffice for {count} images at once: from epoch {epoch} on they are learnt {fewer} "
             "at a time, and each step is still that of the whole batch.",
@@ -498,7 +501,7 @@ class Loop(LightningModule):
 
     def _state(self, sums: Tensor, ended: str) -> State:
         kept = self.checkpoints
-        schedule = None if ended else self.lr_schedulers()
+        schedule: Any = None if ended else self.lr_schedulers()
         now = time.monotonic()
         weights = (
             kept.last_weights

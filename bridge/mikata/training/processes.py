@@ -48,11 +48,9 @@ class Processes:
         It is always told, since lightning would take a batch job that started one process for a group whose
         others never come.
         """
-        from lightning.pytorch.plugins.environments import (
-            LightningEnvironment,
-            SLURMEnvironment,
-            TorchElasticEnvironment,
-        )
+        from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+        from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
         if self.started_by == "torchrun":
             return TorchElasticEnvironment()

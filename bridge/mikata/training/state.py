@@ -104,12 +104,12 @@ def belonging(classifier: Classifier, learning: Part, choosing: Part, stage: Sta
     learning, choosing:
         The images in their order.
     """
-    found = {
+    found = {"seed": str(seed)}
+    found |= {
         f"stage.{key}": json.dumps(value, sort_keys=True)
         for key, value in dataclasses.asdict(stage).items()
         if key not in _WITHOUT_EFFECT
     }
-    found["seed"] = str(seed)
     found["training images"] = _digest_of_images(learning)
     found["selection images"] = _digest_of_images(choosing)
     found["network"] = json.dumps(classifier.configuration, sort_keys=True)
@@ -172,7 +172,8 @@ def _damaged(path: Path) -> str:
 
 
 def _refuse_others(path: Path, before: Mapping[str, str], now: Belonging) -> None:
-    different = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    # in the order of causes: other images have another mean, which the network's normalisation then has as well
+    different = [key for key in {**now, **before} if before.get(key) != now.get(key)]
     if not different:
         return
     key = different[0]

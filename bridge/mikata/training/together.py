@@ -178,7 +178,7 @@ class Together:
 def _add_up(gradients: list[Tensor]) -> None:
     whole = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(whole)
-    parts = whole.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(whole, [gradient.numel() for gradient in gradients])
     torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
 
 
@@ -188,7 +188,7 @@ def strategy(processes: Processes, accelerator: str) -> Any:
         return "auto"
     from lightning.pytorch.strategies import DDPStrategy
 
-    class Plain(DDPStrategy):  # type: ignore[misc]
+    class Plain(DDPStrategy):
         """The processes, devices and groups of lightning's strategy; gradients are left to `Together`."""
 
         def configure_ddp(self) -> None:

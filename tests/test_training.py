@@ -154,9 +154,25 @@ def test_balanced_order_shows_classes_equally() -> None:
     assert not torch.equal(chosen, order.balanced(labels, 0, 1))
 
 
+def test_down_sampling_takes_as_many_of_each_class(stripes: datasets.Dataset, tmp_path: Path) -> None:
+    labels = torch.tensor([0] * 9 + [1] * 3 + [2] * 5)
+    epochs = [order.fewest(labels, 1, epoch) for epoch in range(40)]
+    for chosen in epochs:
+        assert Counter(labels[chosen].tolist()) == {0: 3, 1: 3, 2: 3}
+        assert len(set(chosen.tolist())) == 9
+    assert set(torch.cat(epochs).tolist()) == set(range(17))
+    assert torch.equal(order.fewest(labels, 1, 7), epochs[7])
+    run = train(
+        dataclasses.replace(stripes, entries=stripes.entries[:22]),
+        quick(balance="down_sampling", epochs=1),
+        folder=tmp_path,
+    )
+    assert len(run.history) == 1
+
+
 def test_batches_are_even_and_complete(stripes: datasets.Dataset) -> None:
     source = _part(stripes, (32, 32), "resize")
-    batches = TrainingBatches(source, 16, 0, balanced=False, workers=1)
+    batches = TrainingBatches(source, 16, 0, workers=1)
     sizes = [len(labels) for _, labels, _ in batches]
     assert (sizes, len(batches)) == ([15, 15], 2)
     whole = [numbers for _, _, numbers in WholeBatches(source, 7, workers=1)]
@@ -293,7 +309,7 @@ def _loop(stage: Stage, tmp_path: Path) -> Loop:
     torch.manual_seed(0)
     classifier = Classifier("small_cnn", 2, 1, [0.0], [1.0]).double()
     entry_part = Part((), torch.zeros(0, dtype=torch.int64), None)  # type: ignore[arg-type]
-    batches = TrainingBatches(entry_part, 1, 0, balanced=False, workers=1)
+    batches = TrainingBatches(entry_part, 1, 0, workers=1)
     watch = Watch(SILENT, 1, 1, lambda: False)
     loss, parts = ClassLoss(torch.tensor([0, 1]), 2, stage), LearningParts(classifier, stage, "r")
     return Loop(classifier, stage, batches, loss, parts, RANGE, 0, Checkpoints(tmp_path), watch)
@@ -448,7 +464,7 @@ def test_imagenet_normalisation(stripes: datasets.Dataset, tmp_path: Path) -> No
 def test_no_image_comes_alone(stripes: datasets.Dataset, count: int, batch: int) -> None:
     source = _part(stripes, (32, 32), "native")
     source = Part(source.entries[:count], source.labels[:count], source.spec)
-    sizes = [len(labels) for _, labels, _ in TrainingBatches(source, batch, 0, balanced=False, workers=1)]
+    sizes = [len(labels) for _, labels, _ in TrainingBatches(source, batch, 0, workers=1)]
     assert sum(sizes) == count
     assert 2 <= min(sizes) <= max(sizes) <= batch + 1
 

@@ -178,6 +178,8 @@ class TrainingBatches:
 
     Parameters
     ----------
+    balance:
+        As a recipe says it: ``sampling`` and ``down_sampling`` choose among the images, all else takes each once.
     share:
         Number of this process and how many there are: each gets its part of every batch, so that the batches of all
         together are those of one process.
@@ -199,7 +201,7 @@ class TrainingBatches:
         batch: int,
         seed: int,
         *,
-        balanced: bool,
+        balance: str = "none",
         workers: int,
         share: tuple[int, int] = (0, 1),
     ) -> None:
@@ -208,24 +210,30 @@ class TrainingBatches:
         self.source = source
         self._share = share
         self._seed = seed
-        self._balanced = balanced
+        self._balance = balance
         self._workers = workers
-        self._batches = -(-len(source) // batch)
-        if batch > 1 and len(source) < 2 * self._batches:
-            self._batches = max(1, len(source) // 2)
+        self._count = len(source)
+        if balance == "down_sampling":
+            present = torch.bincount(source.labels).tolist()
+            self._count = min(filter(None, present)) * sum(map(bool, present))
+        self._batches = -(-self._count // batch)
+        if batch > 1 and self._count < 2 * self._batches:
+            self._batches = max(1, self._count // 2)
 
     def __len__(self) -> int:
         return self._batches
 
     def size(self, number: int) -> int:
         """How many images the batch of a number has, the shares of all processes together."""
-        share, rest = divmod(len(self.source), self._batches)
+        share, rest = divmod(self._count, self._batches)
         return share + (number < rest)
 
     def __iter__(self) -> Iterator[Batch]:
         source = self.source
-        if self._balanced:
+        if self._balance == "sampling":
             sequence = order.balanced(source.labels, self._seed, self.epoch)
+        elif self._balance == "down_sampling":
+            sequence = order.fewest(source.labels, self._seed, self.epoch)
         else:
             sequence = order.shuffled(len(source), self._seed, self.epoch)
         draws = order.draws(len(sequence), self._seed, self.epoch)
@@ -295,6 +303,8 @@ class WholeBatches:
     on_error:
         Called with the number of an image that cannot be read, which is then left out; None: the
         error is raised.
+    balance:
+        As a recipe says it: ``sampling`` and ``down_sampling`` choose among the images, all else takes each once.
     share:
         Number of this process and how many there are: each gets some of the batches.
     """

@@ -92,7 +92,7 @@ def fit(
             learning,
             stage.batch,
             recipe.seed,
-            balanced=stage.balance == "sampling",
+            balance=stage.balance,
             workers=stage.workers,
             share=(group.rank, group.count),
         )

@@ -71,6 +71,15 @@ def balanced(labels: Tensor, seed: int, epoch: int) -> Tensor:
     return order[torch.randperm(len(order), generator=random)]
 
 
+def fewest(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """Numbers of as many images of each class as the rarest has, others in each epoch."""
+    random = generator(seed, epoch, "order")
+    own = [(labels == name).nonzero().flatten() for name in sorted(set(labels.tolist()))]
+    least = min(map(len, own))
+    chosen = torch.cat([one[torch.randperm(len(one), generator=random)[:least]] for one in own])
+    return chosen[torch.randperm(len(chosen), generator=random)]
+
+
 def draws(count: int, seed: int, epoch: int, purpose: str = "augmentation") -> Tensor:
     """Random numbers from 0 to below 1 (count, len(DRAWS)): one row for each place in an epoch's order."""
     first = torch.rand(count, _FIRST_DRAWS, generator=generator(seed, epoch, purpose))

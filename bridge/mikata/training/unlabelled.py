@@ -192,7 +192,7 @@ def _learn(
     workers: int,
     device: torch.device,
 ) -> list[dict[str, float]]:
-    batches = TrainingBatches(images, settings.batch, seed, balanced=False, workers=workers)
+    batches = TrainingBatches(images, settings.batch, seed, workers=workers)
     parameters = [p for p in learner.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, settings.learning_rate, weight_decay=_WEIGHT_DECAY)
     total = len(batches) * settings.epochs

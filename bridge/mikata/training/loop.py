@@ -422,6 +422,8 @@ class Loop(LightningModule):
     def _average_statistics(self) -> None:
         if self.together.several and self._normalises and not self._synchronised:
             self.together.average_buffers(self.classifier)
+            if self.average is not None:
+                self.together.average_buffers(self.average.classifier)
 
     def _mean_loss(self, sums: Tensor, row: int) -> float:
         total, _, count = sums[row].tolist()

@@ -195,7 +195,7 @@ def data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: s
 def versions() -> dict[str, str]:
     """Of the programs that matter for a training."""
     found = {"python": platform.python_version()}
-    for name in ("mikata", "torch", "torchvision", "lightning", "numpy"):
+    for name in ("mikata", "torch", "torchvision", "timm", "lightning", "numpy"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:  # run from a source tree that is not installed

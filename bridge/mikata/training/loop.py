@@ -19,7 +19,7 @@ from mikata.training.augmentation import augment
 from mikata.training.checkpoints import Checkpoints, Weights
 from mikata.training.data import Batch, TrainingBatches
 from mikata.training.memory import Before, has_batch_norm, is_out_of_memory, release
-from mikata.training.order import seed_of
+from mikata.training.order import seed_device, seed_of
 from mikata.training.processes import Processes
 from mikata.training.stage import Stage
 from mikata.training.state import Belonging, State
@@ -258,7 +258,7 @@ class Loop(LightningModule):
         self._before.remember()
         self._phase = "learning"
         rank = self.together.processes.rank
-        torch.manual_seed(seed_of(self.seed, self.epoch, f"network {self.step} {rank}"))
+        seed_device(seed_of(self.seed, self.epoch, f"network {self.step} {rank}"), self.device)
         total = self.batches.size(self.step)
         count = len(batch[1])
         pieces = min(self._pieces, max(1, count // self._least))

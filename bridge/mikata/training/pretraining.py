@@ -19,6 +19,7 @@ from mikata.language import say
 from mikata.networks import InputSpec, Model, build, source_of
 from mikata.training.data import Part, Statistics
 from mikata.training.fitting import accelerator_for, fit
+from mikata.training.named import Named
 from mikata.training.plan import Parts
 from mikata.training.recipe import Recipe
 from mikata.training.run import Run
@@ -75,6 +76,7 @@ def learn_formula(
     if memory is not None and key in memory.drawn:
         return memory.drawn[key]
     started = time.monotonic()
+    progress = Named(progress, say("pictures drawn by formula"))
     drawn_pictures = fractals.pictures(
         wanted.classes, wanted.per_class, stage.size, recipe.seed, colour=channels == 3, progress=progress
     )
@@ -173,6 +175,7 @@ def learn_without_labels(
     """Teach a network images without labels, in place, and return the record of it."""
     started = time.monotonic()
     settings = stage.unlabelled
+    progress = Named(progress, say("images without labels"))
     images = images_of(settings, learning, (*parts["selection"], *parts["test"]), stage, progress)
     history = learn_unlabelled(
         classifier,

@@ -20,6 +20,7 @@ from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Part, Statistics, channels_of, input_of, look_through, part
 from mikata.training.few_shot import fit_head
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
+from mikata.training.named import Named
 from mikata.training.plan import Parts, Planned, plan
 from mikata.training.pretraining import Memory, learn_formula, learn_without_labels
 from mikata.training.processes import main_process
@@ -108,7 +109,7 @@ def train(
             run = memory.runs[key]
             continue
         where = folder if last else folder / f"{STAGE}{one.number}"
-        shown = progress if len(planned) == 1 else _Named(progress, one.name)
+        shown = progress if len(planned) == 1 else Named(progress, one.name)
         try:
             run = _train_stage(one, recipe, run, where, shown, memory, resume)
         except KeyboardInterrupt as error:
@@ -136,21 +137,6 @@ def _key(recipe: Recipe, planned: list[Planned]) -> str:
         for one in planned
     ]
     return hashlib.sha256(json.dumps([recipe.seed, said, images]).encode()).hexdigest()
-
-
-class _Named(Progress):
-    """Says which stage it is that goes on."""
-
-    def __init__(self, progress: Progress, name: str) -> None:
-        self._progress = progress
-        self._name = name
-
-    def show(self, message: str, done: int = 0, total: int = 0) -> None:
-        self._progress.show(f"{self._name}: {message}", done, total)
-
-    @property
-    def cancelled(self) -> bool:
-        return self._progress.cancelled
 
 
 def _train_stage(

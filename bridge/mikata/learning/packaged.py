@@ -18,6 +18,7 @@ from mikata.outputs import probe, write_csv, write_text
 from mikata.training import recipe as recipes
 from mikata.training import train
 from mikata.training.checkpoints import is_checkpoint
+from mikata.training.processes import main_process
 from mikata.training.stages import FORMULA, STAGE
 from mikata.types import SILENT, Progress
 
@@ -68,24 +69,31 @@ def train_package(
     Cancelled
         If the user stopped it before the first epoch had ended. Later, the best weights are packaged.
     """
-    packaging.refuse_target(out, overwrite)
-    packaging.refuse_words(name=name, licence=licence)
     archive, page, predictions = (
         out.with_name(out.name + end) for end in (".zip", " report.html", " test images.csv")
     )
-    for path in (archive, page, predictions):
-        if path.exists() and not overwrite:
-            raise OutputError(
-                say(
-                    "{path} is already there. Choose another name for the package, or let Train overwrite it.",
-                    path=path,
+    checkpoints = out.with_name(f"{out.name} training")
+    main = main_process()
+    if main:
+        packaging.refuse_target(out, overwrite)
+        packaging.refuse_words(name=name, licence=licence)
+        for path in (archive, page, predictions):
+            if path.exists() and not overwrite:
+                raise OutputError(
+                    say(
+                        "{path} is already there. Choose another name for the package, or let Train overwrite it.",
+                        path=path,
+                    )
                 )
-            )
-    probe(out.parent)
+        probe(out.parent)
+        _refuse_other_files(checkpoints, overwrite or resume)
+    else:
+        progress = SILENT
     settings = recipes.read(recipe).change(**(changes or {}))
-    checkpoints = _checkpoint_folder(out.with_name(f"{out.name} training"), overwrite or resume)
     dataset = datasets.read(data, progress=progress)
     run = train(dataset, settings, folder=checkpoints, progress=progress, resume=resume)
+    if not main:
+        raise SystemExit(0)  # of several processes that train together, the main one has all that follows
     # from here on nothing asks `progress` whether to stop: what was learnt is to be kept
     progress.show(say("Test"))
     run, scores, tuning = judge(run, progress=SILENT)
@@ -114,8 +122,8 @@ def train_package(
     return learnt
 
 
-def _checkpoint_folder(folder: Path, replace: bool) -> Path:
-    """Where a training keeps its checkpoints until their weights are in a package.
+def _refuse_other_files(folder: Path, replace: bool) -> None:
+    """Look at the folder in which a training keeps its checkpoints until their weights are in a package.
 
     Raises
     ------
@@ -139,7 +147,6 @@ def _checkpoint_folder(folder: Path, replace: bool) -> Path:
                 folder=folder,
             )
         )
-    return folder
 
 
 def _is_ours(path: Path) -> bool:

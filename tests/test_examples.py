@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import fijis
 from labelled import write_folders, write_picture
 from mikata import images
 from mikata.imagej import installing
+from mikata.training import recipe as recipes
 from mikata.types import Image
 from packages import CLASSES, write_package
 
@@ -52,6 +54,10 @@ class Material:
     def others(self) -> Path:
         return self.folder / "その他"
 
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "段階 [2].toml"
+
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
@@ -70,7 +76,24 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     for kind, name in enumerate(("縦", "across")):
         for number in range(3):
             write_picture(made.others / name / f"{number}.png", kind, 100 + number, size=(64, 64))
+    write_folders(folder / "模様", ("up", "level", "slanting"), count=5, size=(32, 32), colour=True)
+    made.recipe.write_text(STAGED, encoding="utf-8")
     return made
+
+
+STAGED = """
+[[stage]]
+name = "textures"
+data = "模様"
+size = [32, 32]
+fit = "native"
+epochs = 2
+
+[[stage]]
+name = "task"
+epochs = 4
+learning_rate = 0.003
+"""
 
 
 def grad_cam(material: Material, made: Path, said: list[str]) -> None:
@@ -128,6 +151,36 @@ def train_then_predict(material: Material, made: Path, said: list[str]) -> None:
     assert sum(hits) >= 5, "the stripes were not learnt"
 
 
+def stages(material: Material, made: Path, said: list[str]) -> None:
+    derived = recipes.read(made / "derived.toml")
+    assert (derived.stage.size, derived.stage.data) == ((64, 64), str(material.labelled))
+    reasons = [line for line in said if line.startswith("derived: ")]
+    assert reasons[0].startswith("derived: network = small_cnn (")
+    assert f"derived: epochs = {derived.stage.epochs} (" in "\n".join(reasons)
+    rows = [
+        row for row in table(made / "compared" / "comparison.csv") if row["figure"] == "balanced_accuracy"
+    ]
+    assert [row["method"] for row in rows] == ["none", "textures"]
+    expected = []
+    for row in rows:
+        line = f"method {row['method']}: balanced accuracy {three(row['value'])} ({bounds(row, '')})"
+        if row["difference"]:
+            line += f", difference to none {three(row['difference'])} ({bounds(row, 'difference_')})"
+        expected.append(line)
+    assert said[len(reasons) :] == expected
+    assert (made / "compared" / "report.html").is_file()
+
+
+def bounds(row: dict[str, str], kind: str) -> str:
+    return f"{three(row[f'{kind}low'])} to {three(row[f'{kind}high'])}"
+
+
+def three(number: str) -> str:
+    """As ImageJ writes it: halves go away from zero, and zero has no sign."""
+    value = Decimal(number).quantize(Decimal("0.001"), ROUND_HALF_UP)
+    return f"{abs(value) if value == 0 else value}"
+
+
 @dataclass(frozen=True)
 class Example:
     """The argument of a macro, and what is to be seen of it."""
@@ -141,11 +194,16 @@ CASES = {
     "batch_folder": Example(lambda m: [m.photographs, m.model], batch_folder),
     "grad_cam": Example(lambda m: [m.image, m.model], grad_cam),
     "grad_cam_stack": Example(lambda m: [m.stack, m.model], grad_cam_stack),
+    "stages": Example(lambda m: [m.labelled, m.recipe], stages),
     "train_then_predict": Example(lambda m: [m.labelled, m.others], train_then_predict),
 }
 """The folder for the results stands between what `argument` gives and `FURTHER`."""
 
-FURTHER = {"grad_cam_stack": ["brick"], "train_then_predict": ["recipe=texture epochs=8 seed=1"]}
+FURTHER = {
+    "grad_cam_stack": ["brick"],
+    "stages": ["folds=2 repeats=1"],
+    "train_then_predict": ["recipe=texture epochs=8 seed=1"],
+}
 
 
 def test_every_example_is_run() -> None:
@@ -208,7 +266,18 @@ def in_process(material: Material) -> Callable[[str], tuple[Path, list[str]]]:
 
 def own_lines(output: str) -> list[str]:
     """What a macro prints, without what the commands log of their files."""
-    starts = (*CLASSES, "brick:", "草:", "gravel 3:", "slice ", "縦:", "across:", "all:")
+    starts = (
+        *CLASSES,
+        "brick:",
+        "草:",
+        "gravel 3:",
+        "slice ",
+        "縦:",
+        "across:",
+        "all:",
+        "derived: ",
+        "method ",
+    )
     return [line for line in output.splitlines() if line.startswith(starts)]
 
 

@@ -17,8 +17,9 @@ from PIL import Image as Pillow
 
 import mikata
 from labelled import patients, write_folders, write_picture, write_table
-from mikata import learning, packaging
+from mikata import packaging
 from mikata.errors import MikataError, OutputError, PackageError
+from mikata.learning import packaged, tuning
 from mikata.types import Progress
 
 RECIPE = """
@@ -126,7 +127,7 @@ def test_what_can_be_known_is_said_before_the_data_are_read(
     data = write_folders(hard_path / "data", count=6)
     prepare(hard_path)
     before = {p: p.read_bytes() for p in hard_path.rglob("*") if p.is_file()}
-    monkeypatch.setattr(learning.datasets, "read", lambda *a, **k: pytest.fail("the data were read"))
+    monkeypatch.setattr(packaged.datasets, "read", lambda *a, **k: pytest.fail("the data were read"))
     with pytest.raises(error, match=words):
         mikata.train(data, out=hard_path / "model", **options)
     assert {p: p.read_bytes() for p in hard_path.rglob("*") if p.is_file()} == before
@@ -152,13 +153,13 @@ def test_a_test_image_that_is_gone_is_told(
     hard_path: Path, quick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_folders(hard_path / "data", count=10)
-    evaluate = learning.evaluation.evaluate
+    evaluate = tuning.evaluation.evaluate
 
     def lose_one(run: Any, entries: Any, **options: Any) -> Any:
         entries[0].file.unlink()
         return evaluate(run, entries, **options)
 
-    monkeypatch.setattr(learning.evaluation, "evaluate", lose_one)
+    monkeypatch.setattr(tuning.evaluation, "evaluate", lose_one)
     result = train(data, hard_path / "model", quick)
     assert "1 test image(s) could not be judged" in result.message
     assert "n = 3 images" in result.message

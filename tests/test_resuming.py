@@ -301,14 +301,14 @@ def test_states_are_written_rarely_enough(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
     kept = Checkpoints(tmp_path)
     kept.prepare(resume=False)
-    now += 3.9
-    assert not kept.due(50_000_000, within_epoch=False)  # 0.1 s are guessed for it, 40 times as long is due
+    now += 4.9
+    assert not kept.due(50_000_000, within_epoch=False)  # 0.1 s are guessed for it, 50 times as long is due
     now += 0.2
     assert kept.due(50_000_000, within_epoch=False)
     assert not kept.due(50_000_000, within_epoch=True)  # a minute at least
     kept._took = 2.0
     assert not kept.due(50_000_000, within_epoch=False)
-    now += 76
+    now += 96
     assert kept.due(50_000_000, within_epoch=True)
     assert not Checkpoints(tmp_path, writes=False).due(0, within_epoch=False)
 

@@ -120,15 +120,14 @@ def separate(classifier: Classifier, training: Any, test: Any) -> float:
 
 @pytest.mark.slow
 def test_simclrs_features_separate_textures_better_than_random_weights() -> None:
-    training, test = crops(range(0, 289, 24), 24), crops(range(368, 465, 48))
+    training, test = crops(range(0, 289, 36), 36), crops(range(368, 465, 48))
     gains = []
     for seed in (0, 1):
         classifier = network(seed)
         random = separate(classifier, training, test)
-        history = learn(classifier, training[0], Unlabelled(epochs=15, batch=64), seed=seed)
+        history = learn(classifier, training[0], Unlabelled(epochs=12, batch=64), seed=seed)
         assert history[-1]["loss"] < 0.9 * history[0]["loss"]
         learnt = separate(classifier, training, test)
-        print(seed, random, learnt, history[0]["loss"], history[-1]["loss"])
         gains.append(learnt - random)
     assert np.mean(gains) > 0.03
 

@@ -208,7 +208,8 @@ def _start(run: Run) -> str:
         "formula": say("pictures drawn by formula"),
         "unlabelled": say("images without labels"),
     }
-    return starts[run.recipe.stage.source]
+    source = run.recipe.stage.source
+    return starts[source] if source in starts else Path(source).name
 
 
 def _end(run: Run) -> str:

@@ -26,9 +26,7 @@ BEST, LAST, STATE = "best.pt", "last.pt", "state.pt"
 CHECKPOINTS = (BEST, LAST, STATE)
 """Files of a training's folder: the weights of the best epoch, of the last whole one, and what it goes on from."""
 
-_PATIENCE = (
-    40  # a state is written once this many times as long has passed as writing takes: 2.5 % of the time
-)
+_PATIENCE = 50  # a state is due once this many times as long has passed as writing one takes
 _FIRST_GUESS = 5e8  # bytes a second, before anything was written
 _WITHIN_EPOCH_SECONDS = 60.0  # an epoch shorter than that is not worth a state in its middle
 _UNFINISHED = re.compile(r"\.[a-z0-9_]{8}\.pt")  # what `written` calls its files before they are whole

@@ -21,7 +21,7 @@ from mikata.training.data import Batch, TrainingBatches
 from mikata.training.learning_parts import LearningParts, steps_done
 from mikata.training.losses import ClassLoss, ValueLoss
 from mikata.training.memory import Before, has_batch_norm, is_out_of_memory, release
-from mikata.training.order import seed_of
+from mikata.training.order import seed_device, seed_of
 from mikata.training.processes import Processes
 from mikata.training.schedule import rate_factor
 from mikata.training.stage import Stage
@@ -277,7 +277,7 @@ class Loop(LightningModule):
         self._before.remember()
         self._phase = "learning"
         rank = self.together.processes.rank
-        torch.manual_seed(seed_of(self.seed, self.epoch, f"network {self.step} {rank}"))
+        seed_device(seed_of(self.seed, self.epoch, f"network {self.step} {rank}"), self.device)
         total = self.batches.size(self.step)
         count = len(batch[1])
         pieces = min(self._pieces, max(1, count // self._least))
@@ -428,6 +428,8 @@ class Loop(LightningModule):
     def _average_statistics(self) -> None:
         if self.together.several and self._normalises and not self._synchronised:
             self.together.average_buffers(self.classifier)
+            if self.average is not None:
+                self.together.average_buffers(self.average.classifier)
 
     def _mean_loss(self, sums: Tensor, row: int) -> float:
         total, _, count = sums[row].tolist()

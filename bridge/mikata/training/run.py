@@ -226,7 +226,7 @@ def _spread(entries: Sequence[Entry]) -> dict[str, float]:
 def versions() -> dict[str, str]:
     """Of the programs that matter for a training."""
     found = {"python": platform.python_version()}
-    for name in ("mikata", "torch", "torchvision", "lightning", "numpy"):
+    for name in ("mikata", "torch", "torchvision", "timm", "lightning", "numpy"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:  # run from a source tree that is not installed

@@ -118,6 +118,10 @@ def belonging(classifier: Classifier, learning: Part, choosing: Part, stage: Sta
 
 
 def _digest_of_images(source: Part) -> str:
+    if not source.entries and isinstance(source.kept, Tensor):  # drawn, never files
+        digest = hashlib.sha256(source.kept.contiguous().numpy().tobytes())
+        digest.update(source.labels.numpy().tobytes())
+        return digest.hexdigest()
     rows = zip(source.entries, source.labels.tolist(), strict=True)
     text = "\n".join(f"{entry.picture.digest} {label}" for entry, label in rows)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -31,8 +31,7 @@ def train(
     Parameters
     ----------
     data : Data (folder or CSV)
-        A folder with one folder of images for each class, or a CSV with the columns file, label, patient; with
-        a column value (or, say, value [mm]) instead of label, the network learns this number instead of classes.
+        A folder with one folder of images for each class, or a CSV with the columns file, label, patient.
     out : Package folder
         Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images
         are put beside it.

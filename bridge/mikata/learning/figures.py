@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mikata.evaluation import Interval, Report, ValueReport, words
 from mikata.language import say
 
@@ -43,5 +45,5 @@ def share(value: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A value with its unit, four significant digits."""
-    return f"{value:.4g} {unit}".rstrip()
+    """A value with its unit, four significant digits; ``not defined`` where it is NaN."""
+    return f"{value:.4g} {unit}".rstrip() if math.isfinite(value) else say("not defined")

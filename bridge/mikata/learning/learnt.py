@@ -96,14 +96,14 @@ class Learnt:
             agreed = scores.agreement
             return say(
                 "{package}: mean absolute error of the test images {error} ({interval}); bias {bias}, limits of "
-                "agreement {low} to {high}, ICC(2,1) {icc:.3f}.",
+                "agreement {low} to {high}, ICC(2,1) {icc}.",
                 package=self.package.name,
                 error=amount(agreed.mae.value, scores.value_unit),
                 interval=error_words(scores),
                 bias=amount(agreed.bias.value, scores.value_unit),
                 low=amount(agreed.lower_limit.value, scores.value_unit),
                 high=amount(agreed.upper_limit.value, scores.value_unit),
-                icc=agreed.icc_2_1.value,
+                icc=amount(agreed.icc_2_1.value, ""),
             )
         return say(
             "{package}: test accuracy {accuracy} ({interval}).",

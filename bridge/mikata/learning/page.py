@@ -133,7 +133,14 @@ def _counts(run: Run) -> Table:
         ]
         return Table("", (say("part"), *run.classes), tuple(rows))
     spread = data_record(run.dataset, run.parts, run.split)["parts"]
-    columns = (say("part"), say("images"), say("mean"), say("standard deviation"), say("5 %"), say("95 %"))
+    columns = (
+        say("part"),
+        say("images"),
+        say("mean"),
+        say("standard deviation"),
+        say("5th percentile"),
+        say("95th percentile"),
+    )
     keys = ("mean", "standard_deviation", "percentile_5", "percentile_95")
     values = [
         (parts[part], _count(run, part, ""), *(spread[part]["values"][key] for key in keys))

@@ -191,6 +191,25 @@ def test_formula_before_a_value(tmp_path: Path) -> None:
     assert run.earlier[0]["formula"]["classes"] == 4
 
 
+def test_images_without_labels_before_a_value(tmp_path: Path) -> None:
+    table = write_values(tmp_path / "data", people=12)
+    more = 'source = "unlabelled"\n[stage.unlabelled]\nepochs = 1\nbatch = 8'
+    run = train(datasets.read(table), recipes.read(write_recipe(tmp_path, 1, more)), folder=tmp_path / "one")
+    assert run.values
+    assert "without their labels" in run.methods
+
+
+def test_a_finished_training_is_taken_up_as_it_was(tmp_path: Path) -> None:
+    dataset = datasets.read(write_values(tmp_path / "data", people=12))
+    recipe = recipes.read(write_recipe(tmp_path, 2, 'averaging = "ema"'))
+    first = train(dataset, recipe, folder=tmp_path / "one")
+    again = train(dataset, recipe, folder=tmp_path / "one", resume=True)
+    assert again.history == first.history
+    assert first.history[-1]["selection_mae"] > 0
+    for name, tensor in first.classifier.state_dict().items():
+        assert torch.equal(tensor, again.classifier.state_dict()[name])
+
+
 @pytest.mark.parametrize(
     ("more", "key"),
     [

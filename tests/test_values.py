@@ -336,7 +336,7 @@ def test_the_limits_of_agreement_by_hand(tmp_path: Path) -> None:
         datasets.Entry(Path(f"{n}.png"), "", datasets.Picture(1, 8, 8, "grey", True, str(n)), value=value)
         for n, value in enumerate(true.tolist())
     )
-    whole = ValueReport(entries, predicted, found, "mm", (), {})
+    whole = ValueReport(entries, predicted, found, "mm²", (), {})
     figure = report.agreement_plot(whole)
     left, right = figure.axes
     points = right.lines[0]
@@ -344,9 +344,9 @@ def test_the_limits_of_agreement_by_hand(tmp_path: Path) -> None:
     assert np.asarray(points.get_ydata()).tolist() == [1, -1, 3, 1]
     lines: list[Any] = [line.get_ydata()[0] for line in right.lines[1:]]
     assert lines == pytest.approx([1, 1 - 1.959964 * sd, 1 + 1.959964 * sd, 0])
-    assert left.get_xlabel() == "true value [mm]"
+    assert left.get_xlabel() == "true value [mm²]"
     names = {figure.name: figure.value for figure in whole.figures()}
-    assert names["Bias (predicted less true) [mm]"] == pytest.approx(1)
+    assert names["Bias (predicted less true) [mm²]"] == pytest.approx(1)
 
 
 def test_hubers_loss() -> None:

@@ -219,31 +219,37 @@ def agreement_plot(found: ValueReport) -> Figure:
 
     true, predicted, agreed = found.true, found.predicted, found.agreement
     unit = f" [{found.value_unit}]" if found.value_unit else ""
-    words = letters(
-        [
-            say("true value") + unit,
-            say("predicted value") + unit,
-            say("mean of both") + unit,
-            say("predicted - true") + unit,
-        ]
-    )
-    x_name, y_name, mean_name, difference_name = words.words
+    names = [say("true value"), say("predicted value"), say("mean of both"), say("predicted - true")]
+    font: dict[str, list[str]] = {}
+    if not _everywhere(unit, *names):
+        japanese = _japanese_font()
+        if japanese:
+            font = {"family": [japanese]}
+        else:  # matplotlib would draw a box for each letter
+            names = ["true value", "predicted value", "mean of both", "predicted - true"]
+            unit = unit if _everywhere(unit) else ""
+    x_name, y_name, mean_name, difference_name = (name + unit for name in names)
     figure = Figure(figsize=(9, 4))
     left, right = figure.subplots(1, 2)
     both = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     left.plot(both, both, color="grey", linestyle=":")
     left.plot(true, predicted, linestyle="", marker=".")
-    left.set_xlabel(x_name, **words.font)
-    left.set_ylabel(y_name, **words.font)
+    left.set_xlabel(x_name, **font)
+    left.set_ylabel(y_name, **font)
     right.plot((true + predicted) / 2, predicted - true, linestyle="", marker=".")
     for line, style in ((agreed.bias, "-"), (agreed.lower_limit, "--"), (agreed.upper_limit, "--")):
         if math.isfinite(line.value):
             right.axhline(line.value, color="grey", linestyle=style)
     right.axhline(0, color="grey", linestyle=":", linewidth=0.8)
-    right.set_xlabel(mean_name, **words.font)
-    right.set_ylabel(difference_name, **words.font)
+    right.set_xlabel(mean_name, **font)
+    right.set_ylabel(difference_name, **font)
     figure.tight_layout()
     return figure
+
+
+def _everywhere(*texts: str) -> bool:
+    """Whether matplotlib's own font has the letters: Latin and Greek, so that mm² and µm are shown."""
+    return all(ord(letter) < 0x400 for text in texts for letter in text)
 
 
 class Letters(NamedTuple):

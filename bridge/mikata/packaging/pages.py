@@ -50,7 +50,7 @@ def readme(
         "",
         f"- {_channels(trained.channels)}",
         f"- {_size(trained, dynamic)}",
-        f"- Values in {trained.value_unit}; the training images went from {low:g} to {high:g}. "
+        f"- {'Pixel values' if values else 'Values'} in {trained.value_unit}; the training images went from {low:g} to {high:g}. "
         f"Normalisation and {'the way back to the value' if values else 'softmax'} are inside the network: give it "
         "the values as they are.",
         "",

@@ -150,7 +150,11 @@ class Normalise(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A network for classes, with its scaling and normalisation before and its softmax behind.
+    """A network for classes or for a value, with its scaling and normalisation before and what follows it behind.
+
+    Of classes, a softmax follows, and the outputs are probabilities (N, K). Of a value (a regression), what the
+    network gives is in standard deviations of the training values from their mean; it is taken back to the value's own
+    unit, and the output is the value (N, 1).
 
     Parameters
     ----------
@@ -158,7 +162,7 @@ class Classifier(nn.Module):
         ``small_cnn``, ``vgg16_flat256``, the name of a torchvision classification model, or ``timm:`` and the name of a timm
         model, with or without the tag of its weights; ``3 x small_cnn`` is an ensemble of three.
     classes:
-        Number of classes, at least 2.
+        Number of classes, at least 2; 1 with a `target`.
     channels:
         Number of input channels, at least 1. Where a torchvision network has 3, its first convolution
         is replaced by one of the same kind; timm builds its own for any number.
@@ -167,6 +171,11 @@ class Classifier(nn.Module):
     size:
         Height and width in px to which images of another size are scaled, each side on its own, bilinear
         with antialiasing; None: images are taken as they are.
+    target:
+        Mean and standard deviation (above 0) of the training values, in their unit, for a network that gives a
+        value; None for classes.
+    unit:
+        Unit of the value, in words; nothing is computed from it.
 
     Attributes
     ----------
@@ -192,9 +201,16 @@ class Classifier(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         size: Sequence[int] | None = None,
+        target: Sequence[float] | None = None,
+        unit: str = "",
     ) -> None:
         super().__init__()
-        if classes < 2:
+        if target is not None:
+            if classes != 1 or OF in network:
+                raise ValueError(f"a value is one output of one network, not {classes} of {network}")
+            if len(target) != 2 or not all(abs(value) < float("inf") for value in target) or target[1] <= 0:
+                raise ValueError(f"the target must be a finite mean and a std above 0, not {list(target)}")
+        elif classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, not {classes}")
         if channels < 1:
             raise ValueError(f"a classifier needs at least 1 channel, not {channels}")
@@ -212,12 +228,19 @@ class Classifier(nn.Module):
             "std": [float(value) for value in std],
             "size": None if size is None else [int(side) for side in size],
         }
+        if target is not None:
+            self.configuration |= {"target": [float(value) for value in target], "unit": unit}
+        self.target = None if target is None else (float(target[0]), float(target[1]))
+        self.unit = unit
         self.size = None if size is None else (int(size[0]), int(size[1]))
         self.normalise = Normalise(mean, std)
         self.network = make_network(network, classes, channels)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Scores (N, K) before the softmax, of images (N, C, H, W) in the unit of the training images."""
+        """Scores (N, K) before the softmax, or values before they are taken back to their unit, of images.
+
+        Images (N, C, H, W) are in the unit of the training images.
+        """
         return self.network(self.normalise(self.scale(x)))  # type: ignore[no-any-return]
 
     def scale(self, x: Tensor) -> Tensor:
@@ -227,8 +250,15 @@ class Classifier(nn.Module):
         return F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Probabilities (N, K) of images (N, C, H, W) in the unit of the training images."""
-        return torch.softmax(self.logits(x), dim=1)
+        """Probabilities (N, K), or values (N, 1), of images (N, C, H, W) in the unit of the training images."""
+        return self.outputs(self.logits(x))
+
+    def outputs(self, scores: Tensor) -> Tensor:
+        """Probabilities (N, K), or values (N, 1) in their unit, of what `logits` gives."""
+        if self.target is not None:
+            mean, std = self.target
+            return scores * std + mean
+        return torch.softmax(scores, dim=1)
 
 
 def make_network(name: str, classes: int, channels: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""From images to a network and back: planes in batches, probabilities out."""
+"""From images to a network and back: planes in batches, probabilities or values out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mikata.errors import ImageError
+from mikata.errors import ImageError, NetworkError
 from mikata.images import Images
 from mikata.language import say
 from mikata.networks import Model, asked_between_layers, read_package, to_input
@@ -96,16 +96,24 @@ def _where(image: Image, name: str, z: int, t: int) -> str:
     return ", ".join(parts)
 
 
-def predict(model: Model, source: Images, *, batch: int, progress: Progress) -> Iterator[Prediction]:
-    """Predict every plane of all images, in order."""
+def outputs(
+    model: Model, source: Images, *, batch: int, progress: Progress
+) -> Iterator[tuple[Plane, tuple[float, ...]]]:
+    """What the network gives for every plane of all images, in order: probabilities, or one value."""
     where = device()
     classifier = model.classifier.to(where).eval()
     for planes, tensor in batches(model, source, batch, progress, say("Predict")):
         with torch.inference_mode(), asked_between_layers(classifier, progress.check):
-            probabilities = classifier(tensor.to(where)).float().cpu()
-        for plane, row in zip(planes, probabilities.tolist(), strict=True):
-            best = max(range(len(row)), key=row.__getitem__)
-            yield Prediction(plane, model.classes[best], row[best], tuple(row))
+            found = classifier(tensor.to(where)).float().cpu()
+        for plane, row in zip(planes, found.tolist(), strict=True):
+            yield plane, tuple(row)
+
+
+def predict(model: Model, source: Images, *, batch: int, progress: Progress) -> Iterator[Prediction]:
+    """Predict the class of every plane of all images, in order."""
+    for plane, row in outputs(model, source, batch=batch, progress=progress):
+        best = max(range(len(row)), key=row.__getitem__)
+        yield Prediction(plane, model.classes[best], row[best], row)
 
 
 def predict_images(
@@ -119,15 +127,31 @@ def predict_images(
     overwrite: bool = False,
     progress: Progress,
 ) -> Result:
-    """Class and probabilities of all images in a table; the work of the Predict command.
+    """Class and probabilities, or the value, of all images in a table; the work of the Predict command.
 
     Where the highest probability is below `min_confidence` (0 to 1), the class is ``undecided``.
+
+    Raises
+    ------
+    NetworkError
+        If the network gives a value, and a least probability is asked for.
+    ImageError, PackageError, OutputError
+        As images, package and folder make it.
     """
     source = Images.of(images, recursive=subfolders)
     network = read_package(model)
+    if network.values and min_confidence > 0:
+        raise NetworkError(
+            say(
+                "{model} gives a value, which has no probability: leave min_confidence_percent at 0.",
+                model=network.path.name,
+            )
+        )
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     if folder:
         folder.reserve(["Predict.csv"])
+    if network.values:
+        return _values(network, source, folder, batch, progress)
     columns = ("image", "slice", "frame", "predicted", "probability", *(f"p({c})" for c in network.classes))
     rows = []
     undecided = 0
@@ -145,6 +169,22 @@ def predict_images(
             count=undecided,
             least=min_confidence,
         )
+    notice = say("Research use, not for diagnosis.")
+    return Result(f"{message}{skipped_note(source)} {notice}", tables=(table,), files=files)
+
+
+def _values(
+    network: Model, source: Images, folder: ResultFolder | None, batch: int, progress: Progress
+) -> Result:
+    """The value of all images in a table."""
+    unit = network.classifier.unit
+    rows = tuple(
+        (plane.image, plane.z, plane.t, found[0], unit)
+        for plane, found in outputs(network, source, batch=batch, progress=progress)
+    )
+    table = Table("Predict", ("image", "slice", "frame", "value", "unit"), rows)
+    files = (folder.write_table("Predict.csv", table),) if folder else ()
+    message = say("{count} plane(s) predicted by {model}.", count=len(rows), model=network.path.name)
     notice = say("Research use, not for diagnosis.")
     return Result(f"{message}{skipped_note(source)} {notice}", tables=(table,), files=files)
 

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mikata.evaluation import Report, words
+from mikata.evaluation import Report, ValueReport, words
 from mikata.language import language, say
 from mikata.types import Table
 
@@ -94,7 +94,7 @@ def _cell(value: Any) -> str:
     return f"<td>{escape('' if value is None else str(value))}</td>"
 
 
-def scores(found: Report) -> str:
+def scores(found: Report | ValueReport) -> str:
     """Every score with its interval, in a table."""
     columns = (
         say("figure"), say("value"), say("low"), say("high"), say("level"), say("interval"), say("n"),
@@ -176,12 +176,13 @@ def matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
 
 
 def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure:
-    """Loss and accuracy over the epochs, with the epoch that was kept."""
+    """Loss and accuracy (of values, mean absolute error) over the epochs, with the epoch that was kept."""
     from matplotlib.figure import Figure
 
     names = {
         "loss": say("loss"),
         "accuracy": say("accuracy"),
+        "mae": say("mean absolute error"),
         "training": say("training"),
         "selection": say("selection"),
         "kept": say("kept"),
@@ -193,8 +194,9 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure
         # without a font that has the letters matplotlib draws a box for each
         names, font = (names, {"family": [found]}) if found else ({name: name for name in names}, {})
     epochs = [row["epoch"] for row in history]
+    other = "mae" if any("selection_mae" in row for row in history) else "accuracy"
     figure = Figure(figsize=(8, 3))
-    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, what in zip(figure.subplots(1, 2), ("loss", other), strict=True):
         for part in ("training", "selection"):
             values = [row.get(f"{part}_{what}") for row in history]
             if any(v is not None for v in values):
@@ -205,6 +207,49 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure
     axes.legend(prop=font or None)
     figure.tight_layout()
     return figure
+
+
+def agreement_plot(found: ValueReport) -> Figure:
+    """Left: predicted against true values, with the line of equality; right: the plot of Bland and Altman.
+
+    Bland and Altman's (1986, doi 10.1016/S0140-6736(86)90837-8) shows the difference of the two (predicted less true)
+    against their mean, with the bias and the limits of agreement.
+    """
+    from matplotlib.figure import Figure
+
+    true, predicted, agreed = found.true, found.predicted, found.agreement
+    unit = f" [{found.value_unit}]" if found.value_unit else ""
+    names = [say("true value"), say("predicted value"), say("mean of both"), say("predicted - true")]
+    font: dict[str, list[str]] = {}
+    if not _everywhere(unit, *names):
+        japanese = _japanese_font()
+        if japanese:
+            font = {"family": [japanese]}
+        else:  # matplotlib would draw a box for each letter
+            names = ["true value", "predicted value", "mean of both", "predicted - true"]
+            unit = unit if _everywhere(unit) else ""
+    x_name, y_name, mean_name, difference_name = (name + unit for name in names)
+    figure = Figure(figsize=(9, 4))
+    left, right = figure.subplots(1, 2)
+    both = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+    left.plot(both, both, color="grey", linestyle=":")
+    left.plot(true, predicted, linestyle="", marker=".")
+    left.set_xlabel(x_name, **font)
+    left.set_ylabel(y_name, **font)
+    right.plot((true + predicted) / 2, predicted - true, linestyle="", marker=".")
+    for line, style in ((agreed.bias, "-"), (agreed.lower_limit, "--"), (agreed.upper_limit, "--")):
+        if math.isfinite(line.value):
+            right.axhline(line.value, color="grey", linestyle=style)
+    right.axhline(0, color="grey", linestyle=":", linewidth=0.8)
+    right.set_xlabel(mean_name, **font)
+    right.set_ylabel(difference_name, **font)
+    figure.tight_layout()
+    return figure
+
+
+def _everywhere(*texts: str) -> bool:
+    """Whether matplotlib's own font has the letters: Latin and Greek, so that mm² and µm are shown."""
+    return all(ord(letter) < 0x400 for text in texts for letter in text)
 
 
 class Letters(NamedTuple):

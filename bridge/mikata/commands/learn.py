@@ -1,4 +1,4 @@
-"""Learn > Train Network...: from labelled images to a packaged classifier."""
+"""Learn > Train Network...: from labelled images, or images with values, to a packaged network."""
 
 from pathlib import Path
 from typing import Annotated

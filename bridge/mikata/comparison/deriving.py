@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mikata import datasets
+from mikata.comparison.kinds import refuse_values
 from mikata.datasets import Dataset
 from mikata.errors import OutputError, RecipeError
 from mikata.language import say
@@ -93,6 +94,7 @@ def derive(data: Path, out: Path, *, overwrite: bool, progress: Progress) -> Der
         )
     probe(out.parent)
     dataset = datasets.read(data, progress=progress)
+    refuse_values(dataset)
     rules = rules_for(dataset)
     changes = {rule.key: rule.value for rule in rules}
     recipe = read(changes=changes)

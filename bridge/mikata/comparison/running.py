@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mikata import datasets, evaluation
 from mikata.comparison import page as pages
+from mikata.comparison.kinds import refuse_values
 from mikata.comparison.trials import Trials, run_trials
 from mikata.comparison.variants import contestants
 from mikata.errors import OutputError
@@ -102,6 +103,7 @@ def compare_recipes(
     out.mkdir(parents=True, exist_ok=True)
     probe(out)
     dataset = datasets.read(data, progress=progress)
+    refuse_values(dataset)
     trials = run_trials(
         found,
         dataset,

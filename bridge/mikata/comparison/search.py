@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mikata import datasets
+from mikata.comparison.kinds import refuse_values
 from mikata.comparison.space import Space, space_of, suggest
 from mikata.comparison.trials import Within, train_fold
 from mikata.datasets import Dataset
@@ -126,6 +127,7 @@ def search(
     out.mkdir(parents=True, exist_ok=True)
     probe(out)
     dataset = datasets.read(data, progress=progress)
+    refuse_values(dataset)
     parts = datasets.split(dataset, test=recipe.test, selection=recipe.selection, seed=recipe.seed)
     tested = set(parts["test"])
     # the table's own split is done with: what is left is folded anew

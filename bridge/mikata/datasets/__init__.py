@@ -4,6 +4,7 @@ from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Picture
 from mikata.datasets.folding import Fold, fold_of_each, folds
 from mikata.datasets.reading import read, read_unlabelled
 from mikata.datasets.splitting import split
+from mikata.datasets.values import values_of
 
 __all__ = [
     "NOT_STATED",
@@ -17,4 +18,5 @@ __all__ = [
     "read",
     "read_unlabelled",
     "split",
+    "values_of",
 ]

@@ -49,7 +49,7 @@ class Entry:
     file:
         The image file.
     label:
-        Name of its class.
+        Name of its class; empty where it has a value instead.
     patient:
         The table's own alias, or a salted hash of the patient's id out of the table or, where that has none,
         the DICOM header; never the id. Empty when unknown.
@@ -59,6 +59,8 @@ class Entry:
         ``training``, ``selection``, ``test``, or empty when the table does not say.
     picture:
         What was seen when the file was read.
+    value:
+        What was measured, finite, in the data set's unit; None where the image has a class instead.
     """
 
     file: Path
@@ -73,6 +75,7 @@ class Entry:
     site: str = ""
     split: str = ""
     reference: str = ""
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,15 @@ class Dataset:
     entries:
         The images, in the order of the table or, from a folder, by class and natural order of names.
     classes:
-        Names of the classes in natural order (``class 2`` before ``class 10``).
+        Names of the classes in natural order (``class 2`` before ``class 10``); none where images have values.
     skipped:
         Files that are named or found but cannot be used, each with the reason.
     fingerprint:
         SHA-256 over the pixels of all images with their labels; the order and the names do not matter.
     ignored_columns:
         Columns of the table that Mikata does not know.
+    unit:
+        Unit of the images' values, as the table's column ``value [unit]`` says; empty where it says none.
     """
 
     path: Path
@@ -101,6 +106,12 @@ class Dataset:
     skipped: tuple[tuple[Path, str], ...]
     fingerprint: str
     ignored_columns: tuple[str, ...] = ()
+    unit: str = ""
+
+    @property
+    def values(self) -> bool:
+        """Whether images have a value each (a regression) instead of a class."""
+        return bool(self.entries) and self.entries[0].value is not None
 
     @property
     def has_patients(self) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mikata.datasets.entries import PARTS, Dataset, Entry
 from mikata.datasets.splitting import check_given, deal, groups_of
+from mikata.datasets.values import refuse_empty_parts, strata
 from mikata.errors import DataError, ParameterError
 from mikata.language import say
 
@@ -83,7 +84,7 @@ def folds(
     Raises
     ------
     DataError
-        If a class has fewer patients (images) that can be told apart than folds, or is missing from a part; if the
+        If a part is empty, or a class has fewer patients (images) that can be told apart than folds, or is missing from a part; if the
         column ``split`` has a patient or a picture in two parts, where it counts.
     ParameterError
         If a number is out of range.
@@ -97,23 +98,24 @@ def folds(
         [i for i, entry in enumerate(entries) if given == "folded" or entry.split != "test"], np.int64
     )
     _refuse_few_groups(dataset, open_, groups, count)
-    names = {name: number for number, name in enumerate(dataset.classes)}
-    labels = np.array([names[entries[i].label] for i in open_])
+    numbers, classes = strata(dataset)
+    labels = numbers[open_]
     members = np.array([groups[i] for i in open_])
     found = []
     for repeat in range(repeats):
         equal = np.full(count, 1 / count)
-        tested = deal(labels, members, equal, len(names), [seed, repeat], largest_first=False)
+        tested = deal(labels, members, equal, classes, [seed, repeat], largest_first=False)
         for number in range(count):
             test, rest = np.flatnonzero(tested == number), np.flatnonzero(tested != number)
             share = min(selection * len(open_) / len(rest), 0.99)
             shares = np.array([1 - share, share])
-            chosen = deal(labels[rest], members[rest], shares, len(names), [seed, repeat, number + 1])
+            chosen = deal(labels[rest], members[rest], shares, classes, [seed, repeat, number + 1])
             positions = {"training": rest[chosen == 0], "selection": rest[chosen == 1], "test": test}
             indices = {part: tuple(open_[positions[part]].tolist()) for part in PARTS}
             parts = {part: tuple(entries[i] for i in indices[part]) for part in PARTS}
             fold = Fold(repeat, number, parts, indices)
             _refuse_missing_classes(dataset, fold)
+            refuse_empty_parts(dataset, fold.parts)
             found.append(fold)
     return tuple(found)
 
@@ -157,6 +159,8 @@ def _check_numbers(count: int, repeats: int, selection: float) -> None:
 
 
 def _refuse_few_groups(dataset: Dataset, open_: NDArray[np.int64], groups: list[int], count: int) -> None:
+    if dataset.values:
+        return
     found: dict[str, set[int]] = {name: set() for name in dataset.classes}
     for i in open_:
         found[dataset.entries[i].label].add(groups[i])

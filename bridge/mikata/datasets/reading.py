@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mikata.datasets.entries import Dataset, Entry, Picture
-from mikata.datasets.table import read_table
+from mikata.datasets.table import Header, read_table
+from mikata.datasets.values import refuse_few_values
 from mikata.errors import DataError, ImageError
 from mikata.images import looks_like_image, natural_key, patient_id
 from mikata.images import read as read_image
@@ -23,7 +24,7 @@ from mikata.privacy import one_spelling, pseudonym
 from mikata.types import SILENT, Image, Progress
 
 _NO_IMAGES = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS leave in folders
-_NOT_FACTS = ("file", "label", "patient_alias")  # columns that an entry has in another form
+_NOT_FACTS = ("file", "label", "value", "patient_alias")  # columns that an entry has in another form
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class _Candidate:
     file: Path
     label: str
     facts: dict[str, str] = field(default_factory=dict)
+    value: float | None = None
 
 
 def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) -> Dataset:
@@ -44,11 +46,11 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
     ----------
     path:
         A folder with one folder of images for each class (its name is the class), or a CSV table with the
-        columns file and label, usually patient or patient_alias, and where there are any study, phase, view,
+        columns file and label (or value, for a number instead of a class; with a unit, ``value [mm]``), usually patient or patient_alias, and where there are any study, phase, view,
         laterality, lesion, site, split and reference.
     for_training:
         Whether to refuse what no network can learn from: one class, or a class with one image or one
-        patient.
+        patient; fewer than 10 different values, or fewer than 3 patients with values.
 
     Raises
     ------
@@ -59,10 +61,12 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
         If the user stopped it.
     """
     ignored: tuple[str, ...] = ()
+    unit = ""
     if path.is_dir():
         candidates = _from_folder(path)
     elif path.is_file():
-        candidates, ignored = _from_table(path)
+        candidates, header = _from_table(path)
+        ignored, unit = header.ignored, header.unit
     else:
         raise DataError(
             say("{path} does not exist. Give a folder of class folders, or a CSV table.", path=path)
@@ -82,9 +86,11 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
         )
     _refuse_two_labels(path, entries)
     _refuse_mixed_values(path, entries)
-    classes = tuple(sorted({entry.label for entry in entries}, key=natural_key))
-    dataset = Dataset(path, tuple(entries), classes, tuple(skipped), _fingerprint(entries), ignored)
-    if for_training:
+    classes = tuple(sorted({entry.label for entry in entries if entry.label}, key=natural_key))
+    dataset = Dataset(path, tuple(entries), classes, tuple(skipped), _fingerprint(entries), ignored, unit)
+    if for_training and dataset.values:
+        refuse_few_values(dataset)
+    elif for_training:
         _refuse_untrainable(dataset)
     return dataset
 
@@ -174,8 +180,8 @@ def _is_litter(item: Path) -> bool:
     return item.name.startswith(".") or item.name.casefold() in _NO_IMAGES
 
 
-def _from_table(path: Path) -> tuple[list[_Candidate], tuple[str, ...]]:
-    rows, ignored = read_table(path)
+def _from_table(path: Path) -> tuple[list[_Candidate], Header]:
+    rows, header = read_table(path)
     name = _patient_names(rows[0].cells)
     hidden: dict[str, str] = {}
     candidates = []
@@ -187,8 +193,8 @@ def _from_table(path: Path) -> tuple[list[_Candidate], tuple[str, ...]]:
             if key not in hidden:
                 hidden[key] = name[1](key)
             facts["patient"] = hidden[key]
-        candidates.append(_Candidate(row.file, row.cells["label"], facts))
-    return candidates, ignored
+        candidates.append(_Candidate(row.file, row.cells.get("label", ""), facts, row.value))
+    return candidates, header
 
 
 def _patient_names(cells: dict[str, str]) -> tuple[str, Callable[[str], str]] | None:
@@ -213,7 +219,9 @@ def _open_all(candidates: list[_Candidate], progress: Progress) -> tuple[list[En
             facts = candidate.facts
             if not facts.get("patient") and seen.patient_id:
                 facts = facts | {"patient": pseudonym(seen.patient_id)}
-            entries.append(Entry(candidate.file, candidate.label, seen.picture, **facts))
+            entries.append(
+                Entry(candidate.file, candidate.label, seen.picture, **facts, value=candidate.value)
+            )
     finally:
         pool.shutdown(cancel_futures=True)
     progress.step(say("Reading images"), len(candidates), len(candidates))
@@ -299,6 +307,18 @@ def _refuse_two_labels(path: Path, entries: Iterable[Entry]) -> None:
     first: dict[str, Entry] = {}
     for entry in entries:
         before = first.setdefault(entry.picture.digest, entry)
+        if before.value != entry.value:
+            raise DataError(
+                say(
+                    "{path}: {one} ({one_value:g}) and {other} ({other_value:g}) are the same picture with two values. "
+                    "Remove the wrong one.",
+                    path=path,
+                    one=before.file,
+                    one_value=before.value,
+                    other=entry.file,
+                    other_value=entry.value,
+                )
+            )
         if before.label != entry.label:
             raise DataError(
                 say(
@@ -407,5 +427,8 @@ def _refuse_untrainable(dataset: Dataset) -> None:
 
 
 def _fingerprint(entries: Iterable[Entry]) -> str:
-    lines = sorted(f"{entry.picture.digest} {entry.label}\n" for entry in entries)
+    lines = sorted(
+        f"{entry.picture.digest} {entry.label if entry.value is None else repr(entry.value)}\n"
+        for entry in entries
+    )
     return hashlib.sha256("".join(lines).encode()).hexdigest()

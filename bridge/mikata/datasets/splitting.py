@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.datasets.entries import PARTS, Dataset, Entry
+from mikata.datasets.values import refuse_empty_parts, strata
 from mikata.errors import DataError, ParameterError
 from mikata.language import say
 
@@ -22,7 +23,8 @@ def split(
     """Split a data set into ``training``, ``selection`` and ``test``.
 
     All images of a patient, and exact copies of one image, go to one part; where an image's patient is not
-    known, all of its study do. Classes are spread in proportion, images and patients alike: groups are dealt
+    known, all of its study do. Classes (of values, the bins between their quantiles) are spread in proportion, images
+    and patients alike: groups are dealt
     largest first to the part that lacks them most, then moved and swapped while that lowers the
     chi-square distance from the wanted shares. scikit-learn's StratifiedGroupKFold knows equal folds
     only, and may leave a part without a class that could have had it.
@@ -45,7 +47,7 @@ def split(
     Raises
     ------
     DataError
-        If a class is missing from a part, or the given split has a patient or an image in two parts.
+        If a class is missing from a part, a part is empty, or the given split has a patient or an image in two parts.
     ParameterError
         If the shares are out of range.
     """
@@ -68,11 +70,11 @@ def split(
     if wanted:
         wanted = ["training", *(part for part in wanted if part != "training")]
         open_entries = [i for i, part in enumerate(parts) if part in ("", "training")]
-        classes = {name: number for number, name in enumerate(dataset.classes)}
-        labels = np.array([classes[dataset.entries[i].label] for i in open_entries])
+        numbers, classes = strata(dataset)
+        labels = numbers[open_entries]
         members = np.array([groups[i] for i in open_entries])
         fractions = np.array([shares[part] for part in wanted])
-        chosen = deal(labels, members, fractions / fractions.sum(), len(classes), seed)
+        chosen = deal(labels, members, fractions / fractions.sum(), classes, seed)
         for i, number in zip(open_entries, chosen, strict=True):
             parts[i] = wanted[number]
     result = {
@@ -80,6 +82,7 @@ def split(
         for part in PARTS
     }
     _refuse_missing_classes(dataset, result, groups)
+    refuse_empty_parts(dataset, result)
     return result
 
 

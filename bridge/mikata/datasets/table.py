@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +19,9 @@ from mikata.language import say
 from mikata.privacy import one_spelling
 
 REQUIRED = ("file", "label")
+VALUE = "value"
+"""Stands in place of ``label`` where images have a number each; its unit, if any, in brackets: ``value [mm]``."""
+
 OPTIONAL = (
     "patient",
     "patient_alias",
@@ -46,20 +51,33 @@ _MAYBE_PATIENT = frozenset(
     患者 患者id 患者番号 患者名 氏名 症例 症例番号 症例id 被験者 被験者番号 被験者id カルテ番号 検体提供者""".split()
 )
 _MOST_REFERENCES = 12
+_VALUE_WITH_UNIT = re.compile(r"value\s*\[(?P<unit>[^\[\]]*)\]", re.IGNORECASE)
 _SLIP = 0.8  # how alike a column's name must be to one we know to be taken for a slip of the pen
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `number` is the row's in a spreadsheet, the header being row 1."""
+    """One line of the table; `number` is the row's in a spreadsheet, the header being row 1.
+
+    `value` is the number of the column ``value``, None where there is no such column.
+    """
 
     number: int
     file: Path
     cells: dict[str, str]
+    value: float | None = None
 
 
-def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
-    """Rows of a table and the names of its columns that are not known.
+@dataclass(frozen=True)
+class Header:
+    """What the first row says besides: columns that are not known, and the unit of the column ``value``."""
+
+    ignored: tuple[str, ...]
+    unit: str
+
+
+def read_table(path: Path) -> tuple[list[Row], Header]:
+    """Rows of a table, and what its header says of them.
 
     UTF-8 with or without byte order mark, UTF-16 with one (Excel's "Unicode text"), and CP932
     (Japanese Excel) are read; cells are separated by commas, tabs or semicolons. Case, spaces and
@@ -98,7 +116,7 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
         if len(line) < len(lines[0]):
             line = line + [""] * (len(lines[0]) - len(line))
         cells = {name: line[index].strip() for name, index in columns.items()}
-        for name in REQUIRED:
+        for name in ("file", VALUE if VALUE in columns else "label"):
             if not cells[name]:
                 raise DataError(
                     say("{path}, row {row}: the column '{name}' is empty.", path=path, row=number, name=name)
@@ -116,7 +134,8 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
             )
         if cells.get("split"):
             cells["split"] = _split_word(path, number, cells["split"])
-        row = Row(number, _locate(path.parent, cells["file"]), cells)
+        value = _number(path, number, cells[VALUE]) if VALUE in columns else None
+        row = Row(number, _locate(path.parent, cells["file"]), cells, value)
         _refuse_twice(path, row, first)
         rows.append(row)
     if not rows:
@@ -124,7 +143,7 @@ def read_table(path: Path) -> tuple[list[Row], tuple[str, ...]]:
     _refuse_gaps(path, rows, columns)
     _refuse_similar_patients(path, rows)
     _refuse_told_cases(path, rows)
-    return rows, ignored
+    return rows, Header(ignored, _unit(lines[0]))
 
 
 def _decode(path: Path) -> str:
@@ -153,8 +172,49 @@ def _delimiter(text: str) -> str:
     return max(",\t;", key=header.count)
 
 
+def _unit(header: list[str]) -> str:
+    for cell in header:
+        # as it is written where that can be read: NFKC would make mm2 of mm²
+        match = _VALUE_WITH_UNIT.fullmatch(cell.strip()) or _VALUE_WITH_UNIT.fullmatch(_one_width(cell))
+        if match:
+            return match["unit"].strip()
+    return ""
+
+
+def _number(path: Path, number: int, cell: str) -> float:
+    """A value as it is written: digits with a point, signs and exponents allowed."""
+    try:
+        value = float(_one_width(cell))
+    except ValueError as error:
+        raise DataError(
+            say(
+                "{path}, row {row}: the column 'value' has '{cell}', which is no number. Write it with digits and a "
+                "decimal point, without its unit (that belongs into the header: value [mm]); names of classes belong "
+                "into a column 'label'.",
+                path=path,
+                row=number,
+                cell=cell,
+            )
+        ) from error
+    if not math.isfinite(value):
+        raise DataError(
+            say(
+                "{path}, row {row}: the column 'value' has '{cell}', which is not finite. Give the number, or leave "
+                "the row out.",
+                path=path,
+                row=number,
+                cell=cell,
+            )
+        )
+    return value
+
+
+def _one_width(cell: str) -> str:
+    return unicodedata.normalize("NFKC", cell).strip()
+
+
 def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    names = [_column_name(cell) for cell in header]
+    names = [VALUE if _VALUE_WITH_UNIT.fullmatch(_one_width(cell)) else _column_name(cell) for cell in header]
     known: dict[str, int] = {}
     ignored = []
     for index, name in enumerate(names):
@@ -162,11 +222,11 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
             raise DataError(
                 say("{path}: the column '{name}' is there twice. Keep one.", path=path, name=name)
             )
-        if name in REQUIRED or name in OPTIONAL:
+        if name in (*REQUIRED, VALUE, *OPTIONAL):
             known[name] = index
         elif name:
             ignored.append(header[index].strip())
-    absent = [name for name in (*REQUIRED, *OPTIONAL) if name not in known]
+    absent = [name for name in (*REQUIRED, VALUE, *OPTIONAL) if name not in known]
     for name in ignored:
         close = difflib.get_close_matches(name.casefold(), absent, 1, _SLIP)
         if close:
@@ -189,8 +249,16 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
                     name=name,
                 )
             )
+    if VALUE in known and "label" in known:
+        raise DataError(
+            say(
+                "{path} has both the columns 'label' and 'value'. Keep label to tell classes apart, or value to learn "
+                "a number.",
+                path=path,
+            )
+        )
     for name in REQUIRED:
-        if name not in known:
+        if name not in known and not (name == "label" and VALUE in known):
             found = ", ".join(cell.strip() for cell in header)
             raise DataError(
                 say(
@@ -245,7 +313,19 @@ def _refuse_twice(path: Path, row: Row, first: dict[Path, Row]) -> None:
     before = first.setdefault(row.file, row)
     if before is row:
         return
-    old, new = before.cells["label"], row.cells["label"]
+    if row.value is not None and before.value != row.value:
+        raise DataError(
+            say(
+                "{path}: {file} has two values, {old:g} in row {before} and {new:g} in row {row}. Keep the right one.",
+                path=path,
+                file=row.cells["file"],
+                old=before.value,
+                before=before.number,
+                new=row.value,
+                row=row.number,
+            )
+        )
+    old, new = before.cells.get("label"), row.cells.get("label")
     if old == new:
         raise DataError(
             say(

@@ -1,4 +1,4 @@
-"""How good a classifier is on images it has not seen, each figure with its interval."""
+"""How good a network is on images it has not seen, each figure with its interval."""
 
 from mikata.evaluation.abstaining import (
     Abstention,
@@ -20,6 +20,7 @@ from mikata.evaluation.ranking import auc
 from mikata.evaluation.report import AverageScores, ClassScores, Figure, Report, Score
 from mikata.evaluation.running import evaluate
 from mikata.evaluation.scoring import score
+from mikata.evaluation.valuing import ValueReport, evaluate_values
 
 __all__ = [
     "AGREEMENT",
@@ -44,6 +45,7 @@ __all__ = [
     "Score",
     "Spread",
     "Threshold",
+    "ValueReport",
     "Verdict",
     "abstain",
     "agreement",
@@ -55,6 +57,7 @@ __all__ = [
     "compare",
     "corrected_t",
     "evaluate",
+    "evaluate_values",
     "holm",
     "intraclass",
     "risk_coverage",

@@ -1,8 +1,10 @@
-"""Running a classifier over labelled images."""
+"""Running a network over labelled images, or images with values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -26,11 +28,11 @@ class ModelLike(TakesImages, Protocol):
 
     @property
     def classifier(self) -> Classifier:
-        """Images (N, C, H, W) in, probabilities (N, K) out."""
+        """Images (N, C, H, W) in, probabilities (N, K) or values (N, 1) out."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names, in the order of the outputs."""
+        """Names, in the order of the outputs; none where it gives a value."""
 
 
 def evaluate(
@@ -63,7 +65,50 @@ def evaluate(
         If there are no images, a label is unknown to the model, or no image can be judged.
     Cancelled
         If the user stopped it.
+    ValueError
+        If the network gives a value.
     """
+    if model.classifier.target is not None:
+        raise ValueError("the network gives a value, not classes: use evaluate_values")
+    found = judged(model, entries, progress=progress, batch=batch, workers=workers)
+    return score(
+        found.entries,
+        model.classes,
+        found.outputs,
+        skipped=found.skipped,
+        seed=seed,
+        test_of=found.test_of,
+        seen=found.seen,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a network says of images.
+
+    Attributes
+    ----------
+    entries:
+        The images that could be read.
+    outputs:
+        Probabilities (n, K) or values (n, 1) of these, float32.
+    skipped:
+        The others, each with the reason.
+    test_of, seen:
+        As of a `Report`.
+    """
+
+    entries: tuple[Entry, ...]
+    outputs: NDArray[np.float32]
+    skipped: tuple[tuple[Path, str], ...]
+    test_of: Dataset | None
+    seen: int
+
+
+def judged(
+    model: ModelLike, entries: Sequence[Entry], *, progress: Progress, batch: int, workers: int
+) -> Outputs:
+    """Run a network over images, as `evaluate` does, which has the parameters and errors."""
     if not entries:
         raise DataError(say("There are no images to evaluate."))
     source = part(entries, model.classes, model)
@@ -71,7 +116,7 @@ def evaluate(
     batches = WholeBatches(
         source, batch, workers=workers, on_error=lambda index, error: skipped.update({index: str(error)})
     )
-    probabilities = _predict(model.classifier, batches, len(source), len(model.classes), progress)
+    outputs = _predict(model.classifier, batches, len(source), max(1, len(model.classes)), progress)
     good = [index for index in range(len(source)) if index not in skipped]
     if not good:
         index, reason = next(iter(skipped.items()))
@@ -84,14 +129,12 @@ def evaluate(
             )
         )
     test_of, seen = _known(model, entries)
-    return score(
+    return Outputs(
         tuple(entries[index] for index in good),
-        model.classes,
-        probabilities[good],
-        skipped=tuple((entries[index].file, reason) for index, reason in sorted(skipped.items())),
-        seed=seed,
-        test_of=test_of,
-        seen=seen,
+        outputs[good],
+        tuple((entries[index].file, reason) for index, reason in sorted(skipped.items())),
+        test_of,
+        seen,
     )
 
 

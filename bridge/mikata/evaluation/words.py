@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from mikata.datasets import NOT_STATED, Dataset
 from mikata.evaluation.intervals import RESAMPLES
@@ -28,7 +29,7 @@ WILSON_F1 = "Wilson of TP / (TP + FP + FN), as F1"
 FEW_PATIENTS = 20  # below, resampling patients is known to give intervals that are too short
 
 
-def protocol(report: Report, say: Say = say) -> str:
+def protocol(report: Images, say: Say = say) -> str:
     """Which images these are and what is known of them, in a sentence or two."""
     if report.n_patients is None:
         images = say("{n} images (patients not known)", n=report.n)
@@ -58,8 +59,46 @@ def grouping(dataset: Dataset, say: Say = say) -> str:
     return dataset.grouping_words(say)
 
 
-def notes(report: Report, say: Say = say) -> tuple[str, ...]:
-    """What a reader must know, in sentences."""
+class Images(Protocol):
+    """What a report knows of its images: a `Report` or a `ValueReport`."""
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+
+    @property
+    def n_patients(self) -> int | None:
+        """Number of patients; None where they are not known."""
+
+    @property
+    def seen(self) -> int:
+        """How many the training has learnt from."""
+
+    @property
+    def skipped(self) -> Sequence[tuple[Path, str]]:
+        """Those that could not be judged."""
+
+    @property
+    def references(self) -> Mapping[str, int]:
+        """What the truth rests on."""
+
+    @property
+    def test_of(self) -> Dataset | None:
+        """The data set whose test part they are."""
+
+
+def image_notes(report: Images, say: Say = say) -> tuple[str, ...]:
+    """What a reader must know of the images, in sentences."""
+    return (*_independence(report, say), *_left_out(report, say))
+
+
+def _left_out(report: Images, say: Say) -> list[str]:
+    if not report.skipped:
+        return []
+    return [say("{n} images could not be judged and are left out.", n=len(report.skipped))]
+
+
+def _independence(report: Images, say: Say) -> list[str]:
     found = []
     if report.seen:
         found.append(
@@ -81,6 +120,12 @@ def notes(report: Report, say: Say = say) -> tuple[str, ...]:
         found.append(
             say("Only {n} patients: intervals from resampling so few are too short.", n=report.n_patients)
         )
+    return found
+
+
+def notes(report: Report, say: Say = say) -> tuple[str, ...]:
+    """What a reader must know, in sentences."""
+    found = _independence(report, say)
     absent = [name for name, row in zip(report.classes, report.confusion, strict=True) if not row.sum()]
     if absent:
         found.append(
@@ -102,9 +147,7 @@ def notes(report: Report, say: Say = say) -> tuple[str, ...]:
                 classes=", ".join(never),
             )
         )
-    if report.skipped:
-        found.append(say("{n} images could not be judged and are left out.", n=len(report.skipped)))
-    return tuple(found)
+    return (*found, *_left_out(report, say))
 
 
 def method(name: str) -> str:
@@ -116,6 +159,12 @@ def method(name: str) -> str:
         WILSON_F1: say("Wilson of TP / (TP + FP + FN), as F1"),
         WILSON_ALL["patient"]: say("Wilson over patients, since all resamples agree"),
         WILSON_ALL["image"]: say("Wilson over images, since all resamples agree"),
+        "Student's t": say("Student's t"),
+        "Bland and Altman (1999)": say("Bland and Altman (1999)"),
+        "F distribution (Shrout and Fleiss)": say("F distribution (Shrout and Fleiss)"),
+        "Fisher's z": say("Fisher's z"),
+        "bootstrap over patients, expanded percentiles": say("bootstrap over patients, expanded percentiles"),
+        "bootstrap over images, expanded percentiles": say("bootstrap over images, expanded percentiles"),
         BOOTSTRAP["patient"]: say("bootstrap over patients, {count} resamples, percentiles", count=RESAMPLES),
         BOOTSTRAP["image"]: say("bootstrap over images, {count} resamples, percentiles", count=RESAMPLES),
     }
@@ -143,6 +192,22 @@ def area(report: Report, say: Say = say) -> str:
     if report.auc_kind == "hand-till":
         return say("AUC of all pairs of classes (Hand and Till)")
     return say("AUC, each class against the rest, macro")
+
+
+def agreement(key: str, value_unit: str = "", say: Say = say) -> str:
+    """Name of a figure of values by its key, one of `AGREEMENT`, with the unit of those that have one."""
+    unit = f" [{value_unit}]" if value_unit else ""
+    return {
+        "mae": say("Mean absolute error") + unit,
+        "rmse": say("Root of the mean squared error") + unit,
+        "bias": say("Bias (predicted less true)") + unit,
+        "lower_limit": say("Lower limit of agreement") + unit,
+        "upper_limit": say("Upper limit of agreement") + unit,
+        "icc_2_1": say("ICC(2,1), agreement"),
+        "icc_3_1": say("ICC(3,1), consistency"),
+        "pearson": say("Pearson's correlation"),
+        "spearman": say("Spearman's correlation"),
+    }[key]
 
 
 def figure(key: str, say: Say = say) -> str:

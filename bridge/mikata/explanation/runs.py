@@ -51,12 +51,12 @@ class HeatStyle:
 
 @dataclass(frozen=True, eq=False)
 class _Explained:
-    """One plane's maps on the network's grid: `grid` is (classes explained, h, w)."""
+    """One plane's maps on the network's grid: `grid` is (classes explained, h, w); a value is as one class."""
 
     plane: Plane
     classes: tuple[int, ...]
     predicted: int
-    probabilities: tuple[float, ...]
+    outputs: tuple[float, ...]  # probabilities, or the value
     grid: NDArray[np.float32]
     input_size: tuple[int, int]
 
@@ -101,7 +101,7 @@ def explain_images(
     model:
         Folder or zip of a package.
     target:
-        ``predicted``, ``all`` or a class's name.
+        ``predicted``, ``all`` or a class's name; of a network that gives a value ``predicted``: what raises it.
     layer:
         Dotted name of a layer, or empty for the one found by itself.
     subfolders:
@@ -124,6 +124,14 @@ def explain_images(
     network = read_package(model)
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     names = _file_names(folder, source, style) if folder else {}
+    if network.values and target != "predicted":
+        raise NetworkError(
+            say(
+                "Grad-CAM: {model} gives a value, not classes: leave target at predicted, which explains what raises "
+                "the value.",
+                model=network.path.name,
+            )
+        )
     explained, layer_name = _explain(network, source, _target(network, target), layer, batch, progress)
     skipped = skipped_note(source)
     maximum = style.scale_maximum or max(
@@ -162,7 +170,7 @@ def explain_images(
             overlay = drawn  # the door has this image on show
         shown += made.values()
     progress.step(say("Draw heat maps"), count, count)
-    table = Table("Grad-CAM", _columns(style), tuple(rows))
+    table = Table("Grad-CAM", _columns(network, style), tuple(rows))
     if folder:
         files.append(folder.write_table("Grad-CAM.csv", table))
     empty = sum(1 for planes in explained.values() for e in planes if not e.grid.any())
@@ -217,10 +225,10 @@ def _explain(
         with asked_between_layers(classifier.network, progress.check):
             explanation = heat_maps(classifier.network, normalised, target=target, layer=layer_name or None)
         layer_name = explanation.layer
-        probabilities = torch.softmax(explanation.logits.float(), 1).cpu()
+        outputs = classifier.outputs(explanation.logits.float()).cpu()
         grid = explanation.grid.float().cpu().numpy()
         for i, plane in enumerate(planes):
-            predicted = int(probabilities[i].argmax())
+            predicted = int(outputs[i].argmax())
             if target == "all":
                 classes, own = tuple(range(len(network.classes))), grid[i]
             else:
@@ -229,7 +237,7 @@ def _explain(
                 plane,
                 classes,
                 predicted,
-                tuple(probabilities[i].tolist()),
+                tuple(outputs[i].tolist()),
                 own,
                 (tensor.shape[2], tensor.shape[3]),
             )
@@ -290,14 +298,19 @@ def _overlay(
                 levels_percent=(style.contour_percent,),
                 position=position,
                 stroke_color=_CONTOUR_COLOUR if single else _CLASS_COLOURS[index % len(_CLASS_COLOURS)],
-                name_suffix="" if single else f" ({network.classes[index]})",
+                name_suffix="" if single else f" ({_names(network)[index]})",
             )
     if style.colour_bar and maximum > 0:
         # only one class's heat is drawn, though `all` explains every one: say which
-        drawn_for = {network.classes[_shown(one)] for one in planes}
+        drawn_for = {_names(network)[_shown(one)] for one in planes}
         label = f"heat: {drawn_for.pop()}" if len(drawn_for) == 1 else "heat"
         drawn += colour_bar(image.size("X"), image.size("Y"), lut=style.lut, maximum=maximum, label=label)
     return (*kept, *drawn)
+
+
+def _names(network: Model) -> tuple[str, ...]:
+    """What the network's outputs are called."""
+    return ("value",) if network.values else network.classes
 
 
 def _shown(one: _Explained) -> int:
@@ -328,7 +341,7 @@ def _heat_image(
     for one, heat in zip(planes, maps, strict=True):
         stack[one.plane.t - 1, one.plane.z - 1] = heat
     keep = [(a, n) for a, n in zip("TZC", stack.shape, strict=False) if n > 1]
-    names = [network.classes[k] for k in planes[0].classes] if classes > 1 else []
+    names = [_names(network)[k] for k in planes[0].classes] if classes > 1 else []
     labels = tuple(names * (frames * depth))
     return Image(
         stack.reshape(*(n for _, n in keep), *maps.shape[2:]),
@@ -345,12 +358,12 @@ def _heat_image(
     )
 
 
-def _columns(style: HeatStyle) -> tuple[str, ...]:
+def _columns(network: Model, style: HeatStyle) -> tuple[str, ...]:
     area = (
         (f"area_above_{style.contour_percent:g}_percent_of_maximum_px",) if style.contour_percent > 0 else ()
     )
     return (
-        "image", "slice", "frame", "class", "probability", "predicted", "heat_mean", "heat_maximum",
+        "image", "slice", "frame", *(("value", "value_unit") if network.values else ("class", "probability", "predicted")), "heat_mean", "heat_maximum",
         "peak_x_px", "peak_y_px", *area, "cell_width_px", "cell_height_px", "cell_width", "cell_height", "unit",
         "layer", "method",
     )  # fmt: skip
@@ -365,9 +378,13 @@ def _rows(
         y, x = np.unravel_index(int(values.argmax()), values.shape) if top > 0 else (None, None)
         above = int((values >= top * style.contour_percent / 100).sum()) if top > 0 else 0
         area = (above,) if style.contour_percent > 0 else ()
+        found = (
+            (one.outputs[0], network.classifier.unit)
+            if network.values
+            else (network.classes[index], one.outputs[index], network.classes[one.predicted])
+        )
         yield (
-            one.plane.image, one.plane.z, one.plane.t, network.classes[index], one.probabilities[index],
-            network.classes[one.predicted], float(values.mean()), top,
+            one.plane.image, one.plane.z, one.plane.t, *found, float(values.mean()), top,
             None if x is None else int(x), None if y is None else int(y), *area,
             round(cell_width, 3), round(cell_height, 3),
             cell_width * image.pixel_size[0], cell_height * image.pixel_size[1], image.unit, layer, "Grad-CAM",
@@ -384,6 +401,9 @@ def _message(network: Model, explained: dict[str, list[_Explained]], layer: str,
     )
     if not empty:
         return text
+    if network.values:
+        without = say("{count} without any heat: nothing in the layer raises the value.", count=empty)
+        return f"{text} {without}"
     without = say("{count} without any heat: nothing in the layer speaks for the class.", count=empty)
     return f"{text} {without}"
 

@@ -1,4 +1,4 @@
-"""What a training has made: a classifier, its test and its package."""
+"""What a training has made: a network, its test and its package."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from mikata.evaluation import Report
+from mikata.evaluation import Report, ValueReport
 from mikata.language import say
-from mikata.learning.figures import interval_words, share
+from mikata.learning.figures import amount, error_words, interval_words, share
 from mikata.learning.tuning import Tuning
 from mikata.outputs import first_few
 from mikata.packaging import CheckReport
@@ -18,7 +18,7 @@ from mikata.types import Plot, Table
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """A trained, tested and packaged classifier.
+    """A trained, tested and packaged network, for classes or a value.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Learnt:
     """
 
     run: Run
-    scores: Report
+    scores: Report | ValueReport
     package: Path
     archive: Path
     page: Path
@@ -54,14 +54,7 @@ class Learnt:
     def summary(self) -> str:
         """What came out, naming no file, for pages that are given on."""
         run = self.run
-        sentences = [
-            say(
-                "{package}: test accuracy {accuracy} ({interval}).",
-                package=self.package.name,
-                accuracy=share(self.scores.accuracy.value),
-                interval=interval_words(self.scores),
-            )
-        ]
+        sentences = [self._result()]
         if run.stopped_by == "interrupted":
             sentences.append(
                 say(
@@ -97,6 +90,28 @@ class Learnt:
             )
         return " ".join(sentences)
 
+    def _result(self) -> str:
+        scores = self.scores
+        if isinstance(scores, ValueReport):
+            agreed = scores.agreement
+            return say(
+                "{package}: mean absolute error of the test images {error} ({interval}); bias {bias}, limits of "
+                "agreement {low} to {high}, ICC(2,1) {icc}.",
+                package=self.package.name,
+                error=amount(agreed.mae.value, scores.value_unit),
+                interval=error_words(scores),
+                bias=amount(agreed.bias.value, scores.value_unit),
+                low=amount(agreed.lower_limit.value, scores.value_unit),
+                high=amount(agreed.upper_limit.value, scores.value_unit),
+                icc=amount(agreed.icc_2_1.value, ""),
+            )
+        return say(
+            "{package}: test accuracy {accuracy} ({interval}).",
+            package=self.package.name,
+            accuracy=share(scores.accuracy.value),
+            interval=interval_words(scores),
+        )
+
     @property
     def table(self) -> Table:
         """Every score with its interval."""
@@ -110,11 +125,20 @@ class Learnt:
     @property
     def predictions(self) -> Table:
         """What the network says of each test image; patients as they are called in all results."""
-        classes = self.run.classes
+        classes, scores = self.run.classes, self.scores
+        if isinstance(scores, ValueReport):
+            measured = zip(scores.entries, scores.true.tolist(), scores.predicted.tolist(), strict=True)
+            return Table(
+                "Test images",
+                ("file", "patient", "value", "predicted", "unit"),
+                tuple(
+                    (entry.file.name, entry.patient, *both, scores.value_unit) for entry, *both in measured
+                ),
+            )
         rows = [
             (entry.file.name, entry.patient, entry.label, predicted, *map(float, probabilities))
             for entry, predicted, probabilities in zip(
-                self.scores.entries, self.scores.predicted, self.scores.probabilities, strict=True
+                scores.entries, scores.predicted, scores.probabilities, strict=True
             )
         ]
         columns = ("file", "patient", "label", "predicted", *(f"p({c})" for c in classes))

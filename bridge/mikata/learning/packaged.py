@@ -44,7 +44,7 @@ def train_package(
     Parameters
     ----------
     data:
-        Folder of class folders, or a CSV.
+        Folder of class folders, or a CSV with labels or values; the network is for what the data have.
     out:
         Folder of the package. Its zip and the report stand beside it.
     recipe:

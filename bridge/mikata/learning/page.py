@@ -8,34 +8,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mikata import datasets, evaluation, report
-from mikata.evaluation import Score, words
+from mikata.evaluation import Report, Score, ValueReport, words
 from mikata.language import duration, say
-from mikata.learning.figures import interval_words, share
+from mikata.learning.figures import amount, error_words, interval_words, share
 from mikata.learning.learnt import Learnt
 from mikata.training import Run, methods
 from mikata.training.fitting import StoppedBy
+from mikata.training.run import data_record
 from mikata.types import Table
 
 
 def sections(learnt: Learnt) -> list[tuple[str, str]]:
     """The parts of a training's report, for pages that hold more than that."""
     run, scores = learnt.run, learnt.scores
-    parts = _parts()
-    counts = [(parts[part], *(_count(run, part, label) for label in run.classes)) for part in datasets.PARTS]
-    notes = "".join(report.paragraph(note) for note in words.notes(scores))
     return [
-        (
-            say("How well it does on images it has not seen"),
-            report.headline(
-                share(scores.accuracy.value), say("accuracy: {interval}", interval=interval_words(scores))
-            )
-            + report.paragraph(words.protocol(scores))
-            + notes
-            + report.matrix(scores.confusion.tolist(), run.classes)
-            + report.scores(scores),
-        ),
-        *_tuning(learnt),
-        (say("If it may abstain"), _abstention(learnt)),
+        *(_of_values(scores) if isinstance(scores, ValueReport) else _of_classes(learnt, scores)),
         (
             say("How it was trained"),
             report.plot(
@@ -72,7 +59,7 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
                     split=run.split_words(say),
                 )
             )
-            + report.table(Table("", (say("part"), *run.classes), tuple(counts)))
+            + report.table(_counts(run))
             + report.pairs(
                 {
                     say("truth rests on"): _listed(
@@ -93,6 +80,75 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
     ]
 
 
+def _of_classes(learnt: Learnt, scores: Report) -> list[tuple[str, str]]:
+    """How well it tells classes apart."""
+    notes = "".join(report.paragraph(note) for note in words.notes(scores))
+    return [
+        (
+            say("How well it does on images it has not seen"),
+            report.headline(
+                share(scores.accuracy.value), say("accuracy: {interval}", interval=interval_words(scores))
+            )
+            + report.paragraph(words.protocol(scores))
+            + notes
+            + report.matrix(scores.confusion.tolist(), learnt.run.classes)
+            + report.scores(scores),
+        ),
+        *_tuning(learnt),
+        (say("If it may abstain"), _abstention(scores)),
+    ]
+
+
+def _of_values(scores: ValueReport) -> list[tuple[str, str]]:
+    """How well its values agree with the true ones."""
+    notes = "".join(report.paragraph(note) for note in words.image_notes(scores))
+    return [
+        (
+            say("How well it does on images it has not seen"),
+            report.headline(
+                amount(scores.agreement.mae.value, scores.value_unit),
+                say("mean absolute error: {interval}", interval=error_words(scores)),
+            )
+            + report.paragraph(words.protocol(scores))
+            + notes
+            + report.plot(
+                report.agreement_plot(scores),
+                say(
+                    "Each point is a test image. Left: the dotted line is equality. Right (Bland and Altman): the solid "
+                    "line is the bias, the dashed ones are the limits of agreement, between which about 95 % of "
+                    "differences lie if they are about normal and do not grow with the value."
+                ),
+            )
+            + report.scores(scores),
+        )
+    ]
+
+
+def _counts(run: Run) -> Table:
+    """Images of each part: of each class, or with the spread of their values."""
+    parts = _parts()
+    if not run.values:
+        rows = [
+            (parts[part], *(_count(run, part, label) for label in run.classes)) for part in datasets.PARTS
+        ]
+        return Table("", (say("part"), *run.classes), tuple(rows))
+    spread = data_record(run.dataset, run.parts, run.split)["parts"]
+    columns = (
+        say("part"),
+        say("images"),
+        say("mean"),
+        say("standard deviation"),
+        say("5th percentile"),
+        say("95th percentile"),
+    )
+    keys = ("mean", "standard_deviation", "percentile_5", "percentile_95")
+    values = [
+        (parts[part], _count(run, part, ""), *(spread[part]["values"][key] for key in keys))
+        for part in datasets.PARTS
+    ]
+    return Table("", columns, tuple(values))
+
+
 def _tuning(learnt: Learnt) -> list[tuple[str, str]]:
     """Base or tuned, where both were compared."""
     if learnt.tuning is None:
@@ -101,9 +157,8 @@ def _tuning(learnt: Learnt) -> list[tuple[str, str]]:
     return [(say("Before and after fine-tuning"), "".join(map(report.paragraph, said)))]
 
 
-def _abstention(learnt: Learnt) -> str:
+def _abstention(scores: Report) -> str:
     """Coverage and accuracy of the test images at fixed thresholds."""
-    scores = learnt.scores
     rows = []
     for threshold in _THRESHOLDS:
         found = evaluation.abstain(scores.entries, scores.classes, scores.probabilities, threshold)

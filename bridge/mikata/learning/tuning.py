@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mikata import evaluation
 from mikata.datasets import Entry
-from mikata.evaluation import Choice, Report, Verdict
+from mikata.evaluation import Choice, Report, ValueReport, Verdict
 from mikata.evaluation.running import ModelLike
 from mikata.language import say
 from mikata.networks import Model
@@ -34,7 +34,7 @@ class Tuning:
     verdict: Verdict
 
 
-def judge(run: Run, progress: Progress) -> tuple[Run, Report, Tuning | None]:
+def judge(run: Run, progress: Progress) -> tuple[Run, Report | ValueReport, Tuning | None]:
     """Choose by the selection images, then use the test images once, for both networks.
 
     Parameters
@@ -48,6 +48,8 @@ def judge(run: Run, progress: Progress) -> tuple[Run, Report, Tuning | None]:
     tuple
         The run with the network that is kept, its test, and the comparison (None where there is none).
     """
+    if run.values:
+        return run, evaluation.evaluate_values(run, run.parts["test"], progress=progress), None
     base = run.base if run.recipe.stage.keep == "better" else None
     if base is None:
         return run, evaluation.evaluate(run, run.parts["test"], progress=progress), None

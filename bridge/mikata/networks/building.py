@@ -105,8 +105,13 @@ def build_with_fit(
     weights: Weights = "none",
     keep_normalisation: bool = False,
     new_head: bool = False,
+    target: tuple[float, float] | None = None,
+    unit: str = "",
 ) -> tuple[Classifier, Fit]:
-    """Like :func:`build`, with what of the weights was taken, adapted and left out."""
+    """Like :func:`build`, with what of the weights was taken, adapted and left out.
+
+    `target` and `unit` are those of a `Classifier` that gives a value.
+    """
     _refuse_unknown(name)
     source = _source(name, weights)
     own = None if source is None else source.normalisation
@@ -121,7 +126,7 @@ def build_with_fit(
             raise NetworkError(source.no_normalisation)
         raise NetworkError(_needs_both(name))
     try:
-        classifier = Classifier(name, classes, channels, mean, std, size)
+        classifier = Classifier(name, classes, channels, mean, std, size, target, unit)
     except ValueError as error:
         raise NetworkError(
             say("The network {name} cannot be built: {error}.", name=name, error=error)

@@ -34,7 +34,7 @@ class Model:
     classifier:
         The network in evaluation mode, on the CPU.
     classes:
-        Names, in the order of the network's outputs.
+        Names, in the order of the network's outputs; none where it gives a value.
     channels:
         Number of input channels.
     size:
@@ -63,6 +63,11 @@ class Model:
     weights_sha256: str
     record: dict[str, Any] = field(repr=False)
     path: Path
+
+    @property
+    def values(self) -> bool:
+        """Whether it gives a value (in ``classifier.unit``) instead of classes."""
+        return self.classifier.target is not None
 
 
 def read_package(path: Path) -> Model:
@@ -93,7 +98,7 @@ def read_package(path: Path) -> Model:
             )
     fields = _Fields(record, f"{path}: {TRAINING_FILE}")
     configuration = fields.configuration()
-    classes = fields.classes(configuration["classes"])
+    classes = () if "target" in configuration else fields.classes(configuration["classes"])
     try:
         classifier = Classifier(**configuration)
         state = load_state(io.BytesIO(data), say("{file} of {path}", file=state_file, path=path))
@@ -222,7 +227,8 @@ class _Fields:
         keys = {"network": str, "classes": int, "channels": int, "mean": list, "std": list}
         if (
             not isinstance(found, dict)
-            or set(found) != {*keys, "size"}
+            or set(found) not in ({*keys, "size"}, {*keys, "size", "target", "unit"})
+            or not _is_target(found)
             or any(type(found[key]) is not kind for key, kind in keys.items())
             or (found["size"] is not None and found["size"] != list(self.size()))
             or not all(_is_number(value) for key in ("mean", "std") for value in found[key])
@@ -277,6 +283,14 @@ class _Fields:
         ):
             raise self._wrong("value_range")
         return float(found[0]), float(found[1])
+
+
+def _is_target(configuration: Mapping[str, Any]) -> bool:
+    """Whether mean, standard deviation and unit of a value, where they are there, are such."""
+    if "target" not in configuration:
+        return True
+    target, unit = configuration["target"], configuration["unit"]
+    return isinstance(unit, str) and isinstance(target, list) and all(map(_is_number, target))
 
 
 def _is_number(value: object) -> bool:

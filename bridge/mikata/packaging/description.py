@@ -101,12 +101,12 @@ def refuse_words(*, name: str, licence: str) -> None:
     )
 
 
-def title(words: Words, network: str) -> str:
+def title(words: Words, network: str, kind: str = "classifier") -> str:
     """The model's name as the format allows it: 5 to 64 letters, digits, ``_+- ()``, all ASCII."""
     plain = " ".join(re.sub(r"[^A-Za-z0-9_+\-() ]+", " ", words.name).split())
     if not re.search("[A-Za-z0-9]", plain):
-        return f"{network} classifier"
-    return (plain if len(plain) >= 5 else f"{plain} classifier")[:64].strip()
+        return f"{network} {kind}"
+    return (plain if len(plain) >= 5 else f"{plain} {kind}")[:64].strip()
 
 
 def nickname(name: str) -> str:
@@ -135,8 +135,17 @@ def describe(
     """
     refuse_words(name=words.name, licence=words.licence)
     network = trained.classifier.configuration["network"]
-    name = title(words, network)
-    own_tags = ["classification", "2d", "pytorch", "torchscript", "deepimagej", "mikata", network]
+    values = trained.classifier.target is not None
+    name = title(words, network, "regression" if values else "classifier")
+    own_tags = [
+        "regression" if values else "classification",
+        "2d",
+        "pytorch",
+        "torchscript",
+        "deepimagej",
+        "mikata",
+        network,
+    ]
     version = torch.__version__.partition("+")[0]
     optional: dict[str, Any] = {}
     if words.licence:
@@ -232,6 +241,16 @@ def _input(trained: Trained, dynamic: bool, sums: dict[str, str]) -> Any:
 
 
 def _output(trained: Trained, sums: dict[str, str]) -> Any:
+    if trained.classifier.target is not None:
+        unit = trained.classifier.unit
+        said = f"The value, in {unit}." if unit else "The value, in the unit of the training values."
+        return v0_5.OutputTensorDescr(
+            id=v0_5.TensorId("value"),
+            description=said[:128],
+            axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=["value"])],
+            data=v0_5.IntervalOrRatioDataDescr(type="float32"),
+            test_tensor=_file(TEST_OUTPUT, sums),
+        )
     return v0_5.OutputTensorDescr(
         id=v0_5.TensorId("probabilities"),
         description="Probability of each class; they add up to 1.",

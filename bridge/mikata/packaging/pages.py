@@ -20,7 +20,7 @@ from mikata.packaging.description import (
     TORCHSCRIPT,
     Words,
 )
-from mikata.packaging.trained import Evaluated, ScoreLike, Trained
+from mikata.packaging.trained import Evaluated, EvaluatedValues, ScoreLike, Trained
 
 _COVER_SIDE = 256
 _BAR = np.array([38, 122, 181], np.uint8)
@@ -31,37 +31,37 @@ def _needs(network: str) -> str:
     return "torch, torchvision and timm" if network.startswith(TIMM) else "torch and torchvision"
 
 
-def readme(trained: Trained, words: Words, report: Evaluated | None, *, dynamic: bool) -> str:
+def readme(
+    trained: Trained, words: Words, report: Evaluated | EvaluatedValues | None, *, dynamic: bool
+) -> str:
     """The README of a package, in Markdown."""
     configuration = trained.classifier.configuration
     low, high = trained.value_range
+    values = trained.classifier.target is not None
     lines = [
         f"# {_plain(words.name)}",
         "",
         f"**{RESEARCH_USE}**",
         "",
         *([_plain(words.description), ""] if words.description else []),
-        f"A classifier (`{configuration['network']}`) for {len(trained.classes)} classes, trained with "
-        "Mikata. Input: an image. Output: one probability a class, which add up to 1.",
-        "",
-        "| output channel | class |",
-        "|---:|---|",
-        *(f"| {number} | {_cell(name)} |" for number, name in enumerate(trained.classes, 1)),
+        *(_value(trained) if values else _classes(trained)),
         "",
         "## Images it takes",
         "",
         f"- {_channels(trained.channels)}",
         f"- {_size(trained, dynamic)}",
-        f"- Values in {trained.value_unit}; the training images went from {low:g} to {high:g}. "
-        "Normalisation and softmax are inside the network: give it the values as they are.",
+        f"- {'Pixel values' if values else 'Values'} in {trained.value_unit}; the training images went from {low:g} to {high:g}. "
+        f"Normalisation and {'the way back to the value' if values else 'softmax'} are inside the network: give it "
+        "the values as they are.",
         "",
         "## Validation",
         "",
         *_figures(trained, report),
         "",
-        "To validate it on images of your own, predict images whose class is known and that come from "
-        "patients or samples it has not seen, and compare the classes; give the number of patients and "
-        "an interval with the result.",
+        f"To validate it on images of your own, predict images whose {'value' if values else 'class'} is known and "
+        "that come from patients or samples it has not seen, and compare the "
+        f"{'values (Bland-Altman)' if values else 'classes'}; give the number of patients and an interval with the "
+        "result.",
         "",
         "## Data",
         "",
@@ -101,6 +101,32 @@ def readme(trained: Trained, words: Words, report: Evaluated | None, *, dynamic:
         else "No licence is stated, so it may not be given on without asking the authors.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _classes(trained: Trained) -> list[str]:
+    return [
+        f"A classifier (`{trained.classifier.configuration['network']}`) for {len(trained.classes)} classes, trained "
+        "with Mikata. Input: an image. Output: one probability a class, which add up to 1.",
+        "",
+        "| output channel | class |",
+        "|---:|---|",
+        *(f"| {number} | {_cell(name)} |" for number, name in enumerate(trained.classes, 1)),
+    ]
+
+
+def _value(trained: Trained) -> list[str]:
+    assert trained.classifier.target is not None
+    mean, std = trained.classifier.target
+    unit = _plain(trained.classifier.unit)
+    named = f"the value in {unit}" if unit else "the value (its unit is not stated)"
+    return [
+        f"A network (`{trained.classifier.configuration['network']}`) that gives a value, trained with Mikata. Input: "
+        f"an image. Output: one number, {named}. It comes without a probability: how far off it may be is told by the "
+        "limits of agreement below.",
+        "",
+        f"The training values had the mean {mean:.4g} and the standard deviation {std:.4g}"
+        f"{f' {unit}' if unit else ''}. Far from these it was not trained and is not to be relied on.",
+    ]
 
 
 def cover(image: NDArray[np.float32], probabilities: NDArray[np.float32]) -> bytes:
@@ -159,15 +185,10 @@ def _size(trained: Trained, dynamic: bool) -> str:
     )
 
 
-def _figures(trained: Trained, report: Evaluated | None) -> list[str]:
+def _figures(trained: Trained, report: Evaluated | EvaluatedValues | None) -> list[str]:
     if report is None:
         return ["No figures were measured. Do not rely on this model."]
-    rows = [("Accuracy", report.accuracy), ("Mean recall of the classes", report.balanced_accuracy)]
-    for scores in report.per_class:
-        rows += [
-            (f"Recall of {scores.name}", scores.recall),
-            (f"Precision of {scores.name}", scores.precision),
-        ]
+    lines = _rows_of_values(report) if isinstance(report, EvaluatedValues) else _rows_of_classes(report)
     patients = f" of {report.n_patients} patients" if report.n_patients is not None else ""
     truth = "; ".join(f"{_plain(name)} ({count} images)" for name, count in report.references.items())
     return [
@@ -176,9 +197,32 @@ def _figures(trained: Trained, report: Evaluated | None) -> list[str]:
         "",
         "| figure | value | interval | images |",
         "|---|---:|---|---:|",
-        *(_row(name, score) for name, score in rows),
+        *lines,
         *(line for note in report.notes for line in ("", _plain(note))),
     ]
+
+
+def _rows_of_values(report: EvaluatedValues) -> list[str]:
+    rows = []
+    for one in report.figures():
+        if not math.isfinite(one.value):
+            rows.append(f"| {_cell(one.name)} | not defined | | {one.n} |")
+            continue
+        rows.append(
+            f"| {_cell(one.name)} | {one.value:.4g} | {one.low:.4g} to {one.high:.4g} "
+            f"({100 * one.level:g} %, {_cell(one.method)}) | {one.n} |"
+        )
+    return rows
+
+
+def _rows_of_classes(report: Evaluated) -> list[str]:
+    rows = [("Accuracy", report.accuracy), ("Mean recall of the classes", report.balanced_accuracy)]
+    for scores in report.per_class:
+        rows += [
+            (f"Recall of {scores.name}", scores.recall),
+            (f"Precision of {scores.name}", scores.precision),
+        ]
+    return [_row(name, score) for name, score in rows]
 
 
 def _row(name: str, score: ScoreLike) -> str:
@@ -197,7 +241,7 @@ def _deepimagej(trained: Trained, dynamic: bool) -> list[str]:
         size = (
             f"Scale the image to exactly {width} x {height} px first (Image > Scale...): a larger one is cut "
             "into tiles, and the result is that of one tile. ImageJ scales otherwise than Mikata, which changes "
-            "the probabilities somewhat: the figures above are of images that Mikata has scaled."
+            "the results somewhat: the figures above are of images that Mikata has scaled."
         )
     elif trained.fit == "resize":
         size = "The image may have any size: the network scales it, as Mikata does."
@@ -205,7 +249,8 @@ def _deepimagej(trained: Trained, dynamic: bool) -> list[str]:
         size = f"The image must have at least {width} x {height} px."
     return [
         "Install the zip from deepImageJ's menu, open an image and run it; the result is an image of "
-        "1 x 1 px with one channel a class. As a macro:",
+        f"1 x 1 px {'whose value is the result' if trained.classifier.target else 'with one channel a class'}. "
+        "As a macro:",
         "",
         "```",
         'run("DeepImageJ Run", "model_path=[MODEL FOLDER] input_path=[IMAGE.tif] output_folder=[RESULTS] '

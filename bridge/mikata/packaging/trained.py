@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ class Trained(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names in the order of the network's outputs."""
+        """Names in the order of the network's outputs; none where it gives a value."""
 
     @property
     def channels(self) -> int:
@@ -90,6 +90,38 @@ class ScoreLike(Protocol):
         """Number of images it is made of."""
 
 
+class FigureLike(Protocol):
+    """A figure under its name, flat."""
+
+    @property
+    def name(self) -> str:
+        """Such as ``Bias (predicted less true) [mm]``."""
+
+    @property
+    def value(self) -> float:
+        """The figure; NaN where it is not defined."""
+
+    @property
+    def low(self) -> float:
+        """Lower end of its interval."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+    @property
+    def level(self) -> float:
+        """Confidence of the interval, such as 0.95."""
+
+    @property
+    def method(self) -> str:
+        """How the interval was found."""
+
+    @property
+    def n(self) -> int:
+        """Number of images it is made of."""
+
+
 class ClassScoresLike(Protocol):
     """Scores of one class against the rest."""
 
@@ -136,6 +168,37 @@ class Evaluated(Protocol):
     @property
     def references(self) -> Mapping[str, int]:
         """What the truth rests on: number of images for each."""
+
+    def record(self) -> dict[str, Any]:
+        """All figures as plain JSON values."""
+
+
+@runtime_checkable
+class EvaluatedValues(Protocol):
+    """What was measured of values on the test part; `mikata.evaluation.ValueReport` is one."""
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+
+    @property
+    def n_patients(self) -> int | None:
+        """Number of patients, None where they are not known."""
+
+    @property
+    def value_unit(self) -> str:
+        """Unit of the values; empty where the data do not say it."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader must know, in sentences."""
+
+    @property
+    def references(self) -> Mapping[str, int]:
+        """What the truth rests on: number of images for each."""
+
+    def figures(self) -> Sequence[FigureLike]:
+        """All figures with their intervals, in English."""
 
     def record(self) -> dict[str, Any]:
         """All figures as plain JSON values."""

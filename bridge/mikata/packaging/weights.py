@@ -19,7 +19,7 @@ from mikata.errors import NetworkError
 from mikata.language import say
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability between two weight formats."""
+"""Largest difference of a probability, or of a value in its standard deviations, between two weight formats."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first day: equal weights give equal files
 
@@ -50,7 +50,7 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
     Raises
     ------
     NetworkError
-        If the traced network gives other probabilities.
+        If the traced network gives other outputs.
     """
     try:
         with _plain_attention(), warnings.catch_warnings(), torch.no_grad():
@@ -75,7 +75,7 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
     if not difference <= TOLERANCE:
         raise NetworkError(
             say(
-                "{network} gives other probabilities as TorchScript (difference {difference:.2g}).",
+                "{network} gives other results as TorchScript (difference {difference:.2g}).",
                 network=classifier.configuration["network"],
                 difference=difference,
             )
@@ -132,7 +132,8 @@ def _difference(torchscript: bytes, classifier: Classifier, x: Tensor) -> float:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch's TorchScript deprecation
         loaded = torch.jit.load(io.BytesIO(torchscript), "cpu")  # type: ignore[no-untyped-call]
-        return float((loaded(x) - classifier(x)).abs().max())
+        difference = float((loaded(x) - classifier(x)).abs().max())
+    return difference if classifier.target is None else difference / classifier.target[1]
 
 
 def _without_source_names(data: bytes) -> bytes:

@@ -16,8 +16,10 @@ import numpy as np
 import tifffile
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import mikata.architecture
+from mikata.architecture import Classifier
 from mikata.errors import OutputError, PackageError
 from mikata.language import say
 from mikata.networks import InputSpec, to_input
@@ -37,7 +39,7 @@ from mikata.packaging.description import (
     describe,
     to_yaml,
 )
-from mikata.packaging.trained import Evaluated, Trained
+from mikata.packaging.trained import Evaluated, EvaluatedValues, Trained
 
 FILES = (
     DESCRIPTION_FILE,
@@ -60,7 +62,7 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 def write(
     folder: Path,
     trained: Trained,
-    report: Evaluated | None = None,
+    report: Evaluated | EvaluatedValues | None = None,
     *,
     test_image: NDArray[Any],
     name: str,
@@ -153,7 +155,7 @@ def write(
         TEST_INPUT: _npy(x.numpy()),
         TEST_OUTPUT: _npy(output.numpy()),
         SAMPLE_INPUT: _tiff(plane),
-        COVER: pages.cover(plane, output[0].numpy()) if cover is None else pages.png(cover),
+        COVER: pages.cover(plane, _bars(classifier, output)) if cover is None else pages.png(cover),
         TRAINING_FILE: _training_record(trained, name, report),
         README: pages.readme(trained, words, report, dynamic=dynamic).encode(),
     }
@@ -250,7 +252,7 @@ def refuse_target(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _training_record(trained: Trained, name: str, report: Evaluated | None) -> bytes:
+def _training_record(trained: Trained, name: str, report: Evaluated | EvaluatedValues | None) -> bytes:
     low, high = trained.value_range
     record = {
         "mikata_format": MIKATA_FORMAT,
@@ -271,6 +273,17 @@ def _training_record(trained: Trained, name: str, report: Evaluated | None) -> b
         raise PackageError(
             say("The training record cannot be written as JSON: {reason}.", reason=error)
         ) from error
+
+
+def _bars(classifier: Classifier, output: Tensor) -> NDArray[np.float32]:
+    """What the cover shows of an output (1, K): probabilities; of a value, the share of training values below it.
+
+    That share is of a normal distribution with their mean and standard deviation.
+    """
+    if classifier.target is None:
+        return np.asarray(output[0].numpy(), np.float32)
+    mean, std = classifier.target
+    return np.asarray(torch.special.ndtr((output[0] - mean) / std).numpy(), np.float32)
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -261,7 +261,7 @@ def _about_sides(dataset: Dataset) -> str:
         found = [name for name, tokens in words.items() if tokens & pair]
         if pair <= set().union(*words.values()):
             return say("the classes {names} speak of sides", names=say(" and ").join(map(repr, found)))
-    if all(entry.laterality for entry in dataset.entries):
+    if dataset.classes and all(entry.laterality for entry in dataset.entries):
         by_side: dict[str, set[str]] = {}
         for entry in dataset.entries:
             by_side.setdefault(entry.laterality.casefold(), set()).add(entry.label)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mikata import images
-from mikata.datasets import Entry
+from mikata.datasets import Entry, values_of
 from mikata.errors import DataError, ImageError
 from mikata.language import say
 from mikata.networks import InputSpec, to_input
@@ -41,7 +41,8 @@ class Part:
     entries:
         The images' files; empty where the images were never files.
     labels:
-        Numbers of their classes (N,), int64.
+        Numbers of their classes (N,), int64; of images that have values these, float64 in their unit, or what is
+        learnt of them (`ValueLoss`), float32.
     spec:
         What the network takes.
     kept:
@@ -87,13 +88,15 @@ class Part:
 
 
 def part(entries: Sequence[Entry], classes: Sequence[str], spec: TakesImages) -> Part:
-    """Give the entries the numbers of their classes.
+    """Give the entries the numbers of their classes or, where there are no classes, their values.
 
     Raises
     ------
     DataError
-        If a label is not among the classes.
+        If a label is not among the classes, or a value is missing.
     """
+    if not classes:
+        return Part(tuple(entries), torch.from_numpy(values_of(entries)), spec)
     numbers = {name: number for number, name in enumerate(classes)}
     for entry in entries:
         if entry.label not in numbers:

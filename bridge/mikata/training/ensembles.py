@@ -34,7 +34,7 @@ def ensemble(classifiers: Sequence[Classifier]) -> Classifier:
     Raises
     ------
     NetworkError
-        If they are of different kinds, or too few or too many.
+        If they are of different kinds, give a value, or are too few or too many.
     """
     if not 2 <= len(classifiers) <= MOST_MEMBERS:
         raise NetworkError(
@@ -43,6 +43,10 @@ def ensemble(classifiers: Sequence[Classifier]) -> Classifier:
                 most=MOST_MEMBERS,
                 count=len(classifiers),
             )
+        )
+    if any(classifier.target is not None for classifier in classifiers):
+        raise NetworkError(
+            say("An ensemble is of classifiers: networks that give a value cannot be members.")
         )
     first = classifiers[0].configuration
     for other in classifiers[1:]:

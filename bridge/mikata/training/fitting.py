@@ -20,7 +20,7 @@ from mikata.language import say
 from mikata.networks import asked_between_layers
 from mikata.training import state
 from mikata.training.data import Part, Remaining, Statistics, TrainingBatches, WholeBatches
-from mikata.training.losses import ClassLoss
+from mikata.training.losses import ClassLoss, ValueLoss
 from mikata.training.memory import is_out_of_memory
 from mikata.training.processes import Processes, processes
 from mikata.training.recipe import Recipe
@@ -107,7 +107,9 @@ def fit(
                 classifier,
                 stage,
                 batches,
-                ClassLoss(learning.labels, classifier.configuration["classes"], stage),
+                ClassLoss(learning.labels, classifier.configuration["classes"], stage)
+                if classifier.target is None
+                else ValueLoss(classifier.target[1]),
                 LearningParts(classifier, stage, recipe.source),
                 statistics.value_range,
                 recipe.seed,

@@ -19,7 +19,7 @@ from mikata.training.averaging import Average
 from mikata.training.checkpoints import Checkpoints, Weights
 from mikata.training.data import Batch, TrainingBatches
 from mikata.training.learning_parts import LearningParts, steps_done
-from mikata.training.losses import ClassLoss
+from mikata.training.losses import ClassLoss, ValueLoss
 from mikata.training.memory import Before, has_batch_norm, is_out_of_memory, release
 from mikata.training.order import seed_device, seed_of
 from mikata.training.processes import Processes
@@ -80,7 +80,7 @@ class Loop(LightningModule):
         classifier: Classifier,
         stage: Stage,
         batches: TrainingBatches,
-        losses: ClassLoss,
+        losses: ClassLoss | ValueLoss,
         parts: LearningParts,
         value_range: tuple[float, float],
         seed: int,
@@ -123,7 +123,7 @@ class Loop(LightningModule):
         self._started = self._epoch_started = time.monotonic()
         self._logits: Callable[[Tensor], Tensor] = classifier.logits
         self._format = torch.channels_last if stage.channels_last else torch.contiguous_format
-        # rows training and selection: sum of losses, right answers, images; on the device, which never waits
+        # rows training and selection: sum of losses, right answers (errors of values), images; on the device, which never waits
         self.register_buffer("sums", torch.zeros(2, 3, dtype=torch.float32))
 
     def configure_optimizers(self) -> Any:
@@ -160,7 +160,13 @@ class Loop(LightningModule):
         kept.best_epoch, kept.best_loss = state.best_epoch, state.best_loss
         kept.best_weights, kept.last_weights = state.best_weights, state.last_weights
         self.watch.done = self.watch.before = self.epoch * len(self.batches) + self.step
-        self.watch.accuracy = self.history[-1]["selection_accuracy"] if self.history else math.nan
+        self._tell_figure()
+
+    def _tell_figure(self) -> None:
+        """Let the user see the last whole epoch's figure of the selection images."""
+        last = self.history[-1] if self.history else {}
+        self.watch.accuracy = last.get("selection_accuracy", math.nan)
+        self.watch.error, self.watch.unit = last.get("selection_mae", math.nan), self.classifier.unit
 
     @property
     def over(self) -> bool:
@@ -229,8 +235,8 @@ class Loop(LightningModule):
         scores = logits(images.contiguous(memory_format=self._format)).float()
         losses = (self.losses.of_training, self.losses.of_selection)[row](scores, labels)
         with torch.no_grad():
-            right = (scores.argmax(1) == labels).sum()
-            self.sums[row] += torch.stack([losses.sum(), right, right.new_tensor(len(labels))])
+            figure = self.losses.figures(scores, labels).sum()
+            self.sums[row] += torch.stack([losses.sum(), figure, figure.new_tensor(len(labels))])
         return losses
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -461,14 +467,14 @@ class Loop(LightningModule):
         agreed = self.together.agree(stop=self.together.several and self.watch.asked(), write=write)
         sums = self.together.total(self.sums)
         losses = [self._mean_loss(sums, row) for row in (0, 1)]
-        right = (sums[:, 1] / sums[:, 2]).tolist()
+        figures = (sums[:, 1] / sums[:, 2]).tolist()
         epoch = self.epoch + 1
         entry = {
             "epoch": epoch,
             "training_loss": losses[0],
-            "training_accuracy": right[0],
+            f"training_{self.losses.figure}": figures[0],
             "selection_loss": losses[1],
-            "selection_accuracy": right[1],
+            f"selection_{self.losses.figure}": figures[1],
         }
         self._phase = "stepping"
         self.checkpoints.note(self.kept_weights(), epoch, losses[1])
@@ -476,7 +482,7 @@ class Loop(LightningModule):
         self.history.append(entry)
         self.epoch, self.step, self.batches.begin = epoch, 0, 0
         self._phase = "between"
-        self.watch.accuracy = right[1]
+        self._tell_figure()
         self.watch.show(epoch, losses[0])
         if self.over:
             self.trainer.should_stop = True

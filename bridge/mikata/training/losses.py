@@ -1,17 +1,23 @@
-"""What training makes small, and what chooses the epoch: cross entropy, and what rare classes need of it."""
+"""What training makes small, and what chooses the epoch: cross entropy, what rare classes need of it, and errors of values."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mikata.errors import DataError
+from mikata.errors import DataError, RecipeError
 from mikata.language import say
-from mikata.training.stage import Stage
+from mikata.training.stage import Stage, shown
 
 TAU = 1.0
 """Strength of the logit adjustment: with 1, the smallest loss is that of the smallest balanced error."""
+
+
+Figure = Literal["accuracy", "mae"]
+"""What the history tells beside the loss: the share of right answers, or the mean absolute error of values."""
 
 
 class ClassLoss(nn.Module):
@@ -39,6 +45,7 @@ class ClassLoss(nn.Module):
         From 0 to below 1.
     """
 
+    figure: Figure = "accuracy"
     training_weights: Tensor
     selection_weights: Tensor
     offsets: Tensor
@@ -76,6 +83,68 @@ class ClassLoss(nn.Module):
     def of_selection(self, scores: Tensor, labels: Tensor) -> Tensor:
         """What chooses: losses (N,) of scores (N, K) and labels (N,)."""
         return F.cross_entropy(scores, labels, reduction="none") * self.selection_weights[labels]
+
+    def figures(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Whether each image's answer is right (N,), 1 or 0; their mean is `figure`."""
+        return (scores.argmax(1) == labels).to(scores.dtype)
+
+
+class ValueLoss(nn.Module):
+    """Huber's loss of values in their standard deviations, one number an image.
+
+    With d = f - (y - mean) / std, the loss is d^2 / 2 for abs(d) below 1 and abs(d) - 1/2 above (Huber 1964, with his
+    k = 1), so that single images far off pull less than by squares. Mean and standard deviation are the training
+    values'; they are known to the network, which gives y in its unit when it is used.
+
+    Parameters
+    ----------
+    std:
+        Of the training values, in their unit.
+    """
+
+    figure: Figure = "mae"
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def of_training(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """What is learnt from: losses (N,) of outputs (N, 1) and standardised values (N,)."""
+        return F.smooth_l1_loss(scores[:, 0], labels, reduction="none")
+
+    def of_selection(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """What chooses: the same."""
+        return self.of_training(scores, labels)
+
+    def figures(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Absolute errors (N,) in the value's unit; their mean is `figure`."""
+        return (scores[:, 0] - labels).abs() * self.std
+
+
+def refuse_for_values(stage: Stage, recipe: str) -> None:
+    """Refuse what a recipe says of classes where values are to be learnt.
+
+    Raises
+    ------
+    RecipeError
+        If it balances classes, smooths labels, or fits a few-shot head.
+    """
+    said = {
+        "balance": (stage.balance, "none"),
+        "label_smoothing": (stage.label_smoothing, 0.0),
+        "head": (stage.head, "gradient"),
+    }
+    for key, (value, wanted) in said.items():
+        if value != wanted:
+            raise RecipeError(
+                say(
+                    "{recipe}: {key} = {value} is for classes, but these images have values. Say {key} = {wanted}.",
+                    recipe=recipe,
+                    key=key,
+                    value=shown(value),
+                    wanted=shown(wanted),
+                )
+            )
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:

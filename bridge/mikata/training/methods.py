@@ -39,6 +39,21 @@ def _network(run: Run, say: Say) -> str:
         seen = say(
             "in their own scale, in crops of {width} x {height} px", width=run.size[1], height=run.size[0]
         )
+    if run.values:
+        return say(
+            "A {network} network for a value{unit_of_value} ({parameters:.2f} million parameters) was trained with "
+            "Mikata {mikata} (PyTorch {torch}) on images with {channels} channel(s), {seen}, normalised by mean / "
+            "standard deviation {numbers} in {unit}.",
+            network=configuration["network"],
+            unit_of_value=say(" in {unit}", unit=run.classifier.unit) if run.classifier.unit else "",
+            parameters=sum(p.numel() for p in run.classifier.parameters()) / 1e6,
+            mikata=run.versions["mikata"],
+            torch=run.versions["torch"],
+            channels=run.channels,
+            seen=seen,
+            numbers=numbers,
+            unit=run.value_unit,
+        )
     return say(
         "A {network} classifier ({parameters:.2f} million parameters) was trained with Mikata {mikata} (PyTorch {torch}) "
         "on images with {channels} channel(s), {seen}, normalised by mean / standard deviation {numbers} in {unit}.",
@@ -72,15 +87,24 @@ def _earlier(record: Mapping[str, Any], say: Say) -> str:
             **values,
         )
     counts = record["data"]["parts"]
-    sentence = say(
-        "In the stage before, it learnt {count} classes ({name}: {training} images to learn from, {selection} to choose "
-        "the epoch, {epochs} epochs, {seconds}).",
-        count=len(record["classes"]),
-        name=record["name"] or say("no name"),
-        training=sum(counts["training"]["images"].values()),
-        selection=sum(counts["selection"]["images"].values()),
-        **values,
-    )
+    values |= {
+        "name": record["name"] or say("no name"),
+        "training": sum(counts["training"]["images"].values()),
+        "selection": sum(counts["selection"]["images"].values()),
+    }
+    if not record["classes"]:
+        sentence = say(
+            "In the stage before, it learnt a value ({name}: {training} images to learn from, {selection} to choose "
+            "the epoch, {epochs} epochs, {seconds}).",
+            **values,
+        )
+    else:
+        sentence = say(
+            "In the stage before, it learnt {count} classes ({name}: {training} images to learn from, {selection} to choose "
+            "the epoch, {epochs} epochs, {seconds}).",
+            count=len(record["classes"]),
+            **values,
+        )
     if not record["left_out"]:
         return sentence
     left = say(
@@ -106,6 +130,15 @@ def _images(run: Run, say: Say) -> str:
             )
             if dataset.has_patients
             else say("{part} {n} images", part=names[part], n=len(entries))
+        )
+    if run.values:
+        return say(
+            "The {n} images, each with its value, were split {grouping}, in proportion over the range of the values, "
+            "with seed {seed}: {parts}.",
+            n=len(dataset.entries),
+            grouping=run.split_words(say),
+            seed=run.seed,
+            parts="; ".join(listed),
         )
     return say(
         "The {n} images of {count} classes ({classes}) were split {grouping} with seed {seed}: {parts}.",
@@ -157,6 +190,8 @@ def _learning(stage: Stage, run: Run, say: Say) -> str:
         (stage.label_smoothing, say("label smoothing {value:g}", value=stage.label_smoothing)),
         (stage.precision != "32", say("precision {value}", value=stage.precision)),
     ]
+    if run.values:
+        steps.append(say("Huber loss of the values in their standard deviations"))
     steps += [sentence for used, sentence in said if used]
     changes = _augmentation(stage, say)
     learnt = say("It was trained by {steps}.", steps=", ".join(steps))

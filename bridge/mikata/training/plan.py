@@ -16,6 +16,8 @@ from mikata.training.stage import Stage
 
 Parts = Mapping[str, tuple[Entry, ...]]
 
+_FEWEST_TESTED = 3  # below, neither correlations nor limits of agreement are defined
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -73,6 +75,16 @@ def plan(
         If flips are on for classes that speak of sides.
     """
     parts = parts or split(dataset, test=recipe.test, selection=recipe.selection, seed=recipe.seed)
+    if dataset.values and len(parts["test"]) < _FEWEST_TESTED:
+        raise DataError(
+            say(
+                "{path}: only {count} image(s) are left to test; to judge values takes at least {least}. Add images, "
+                "or say a larger share for the test.",
+                path=dataset.path,
+                count=len(parts["test"]),
+                least=_FEWEST_TESTED,
+            )
+        )
     last = len(recipe.stages)
     found = [Planned(last, recipe.stage, dataset, parts)]
     for number in range(last - 1, 0, -1):
@@ -111,6 +123,14 @@ def _parts_of_earlier(dataset: Dataset, choosing: _Known, recipe: Recipe) -> Par
     """Training and selection of a stage that is not tested."""
     shared = tuple(entry for entry in dataset.entries if entry in choosing)
     rest = tuple(entry for entry in dataset.entries if entry not in choosing)
+    if not rest:
+        raise DataError(
+            say(
+                "{path}: no image is left to learn from, since all are in the test or selection part of a later stage. "
+                "Add some.",
+                path=dataset.path,
+            )
+        )
     for name in dataset.classes:
         if all(entry.label != name for entry in rest):
             raise DataError(
@@ -136,4 +156,4 @@ def _parts_of_earlier(dataset: Dataset, choosing: _Known, recipe: Recipe) -> Par
 
 
 def _has_all(entries: Sequence[Entry], classes: Sequence[str]) -> bool:
-    return {entry.label for entry in entries} == set(classes)
+    return bool(classes) and {entry.label for entry in entries} == set(classes)

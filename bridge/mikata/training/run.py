@@ -10,8 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Union
 
+import numpy as np
+
 from mikata.architecture import Classifier
-from mikata.datasets import PARTS, Dataset, Entry
+from mikata.datasets import PARTS, Dataset, Entry, values_of
 from mikata.language import english
 from mikata.networks import Fit, Model
 from mikata.training import methods
@@ -33,13 +35,14 @@ class Run:
     classifier:
         The network with the weights of the best epoch, on the CPU, in evaluation mode.
     classes:
-        Names, in the order of the network's outputs.
+        Names, in the order of the network's outputs; none where it gives a value.
     channels, size, fit, value_unit, value_range:
         What the network takes, as in `mikata.networks.InputSpec`; `value_range` is 0..255 for 8-bit
         images, else the lowest and highest value of the training images.
     history:
         One mapping an epoch: epoch (from 1), training_loss, training_accuracy, selection_loss,
-        selection_accuracy, seconds. Losses are weighted as in training. The training figures are of
+        selection_accuracy, seconds; of values training_mae and selection_mae, mean absolute errors in the value's
+        unit, in place of accuracies. Losses are weighted as in training. The training figures are of
         augmented images while the weights still change, the selection figures are of whole images.
     recipe:
         The recipe, every key filled in.
@@ -103,6 +106,11 @@ class Run:
     fitted: Fit = field(default_factory=Fit)
     notes: tuple[str, ...] = ()
     tuning: dict[str, Any] | None = None
+
+    @property
+    def values(self) -> bool:
+        """Whether it gives a value (in ``classifier.unit``) instead of classes."""
+        return self.classifier.target is not None
 
     @property
     def grouping(self) -> str:
@@ -172,10 +180,21 @@ class Run:
 
 
 def data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: str) -> dict[str, Any]:
-    """Numbers of images and patients of each class and part; no patient, no file name."""
-    described = {}
+    """Numbers of images and patients of each class and part; no patient, no file name.
+
+    Of values, of each part: mean, standard deviation, and the 5th and 95th percentile (the lowest and the highest
+    would be single patients').
+    """
+    described: dict[str, dict[str, Any]] = {}
     for name in PARTS:
         entries = parts[name]
+        if dataset.values:
+            described[name] = {"images": {"all": len(entries)}}
+            if dataset.has_patients:
+                described[name]["all_patients"] = {"all": len({entry.patient for entry in entries})}
+            if entries:
+                described[name]["values"] = _spread(entries)
+            continue
         images = Counter(entry.label for entry in entries)
         described[name] = {"images": {label: images[label] for label in dataset.classes}}
         if dataset.has_patients:
@@ -189,6 +208,18 @@ def data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: s
         "split": split,
         "parts": described,
         "references": dataset.references,
+        **({"unit": dataset.unit} if dataset.values else {}),
+    }
+
+
+def _spread(entries: Sequence[Entry]) -> dict[str, float]:
+    values = values_of(entries)
+    low, high = np.percentile(values, (5, 95))
+    return {
+        "mean": float(values.mean()),
+        "standard_deviation": float(values.std()),
+        "percentile_5": float(low),
+        "percentile_95": float(high),
     }
 
 

@@ -1,4 +1,4 @@
-"""Train a classifier in the stages of a recipe: from data sets and a recipe to a `Run`."""
+"""Train a network in the stages of a recipe: from data sets and a recipe to a `Run`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mikata.training.checkpoints import Checkpoints
 from mikata.training.data import Part, Statistics, channels_of, input_of, look_through, part
 from mikata.training.few_shot import fit_head
 from mikata.training.fitting import StoppedBy, accelerator_for, device_name, fit
+from mikata.training.losses import refuse_for_values
 from mikata.training.named import Named
 from mikata.training.plan import Parts, Planned, plan
 from mikata.training.pretraining import Memory, learn_formula, learn_without_labels
@@ -48,7 +49,7 @@ def train(
     memory: Memory | None = None,
     resume: bool = False,
 ) -> Run:
-    """Train a classifier as a recipe says, one stage after another.
+    """Train a network as a recipe says, one stage after another; each for classes or a value, as its data are.
 
     The same data, recipe, versions and number of threads give the same weights on the CPU. Ctrl-C or
     the door's cancel ends the training after the batch at hand; the weights of the last whole epoch
@@ -57,7 +58,7 @@ def train(
     Parameters
     ----------
     dataset:
-        Labelled images of the last stage.
+        Labelled images of the last stage, or images with values.
     recipe:
         How to train.
     folder:
@@ -101,6 +102,9 @@ def train(
         accelerator_for(stage, recipe)
         refuse_endless_warmup(stage, recipe.source)
     planned = plan(dataset, recipe, parts, read or (lambda path: datasets.read(path, progress=progress)))
+    for one in planned:
+        if one.dataset.values:
+            refuse_for_values(one.stage, recipe.source)
     run: Run | None = None
     for one in planned:
         last = one.number == len(planned)
@@ -154,6 +158,7 @@ def _train_stage(
     earlier = () if before is None else (*before.earlier, before.stage_record())
     with order.own_random_numbers(recipe.seed):
         learning, choosing, statistics = _load(parts, dataset, stage, progress)
+        target = _standardise(learning, choosing) if dataset.values else None
         spec = learning.spec
         start = start_of(stage, before)
         if stage.source == "formula":
@@ -161,7 +166,9 @@ def _train_stage(
                 stage, spec.channels, recipe, folder / FORMULA, progress, memory, resume=resume
             )
             start, earlier = drawn.start, (*earlier, drawn.record)
-        classifier, fitted = start_network(stage, spec, dataset.classes, statistics, start, recipe)
+        classifier, fitted = start_network(
+            stage, spec, dataset.classes, statistics, start, recipe, target, dataset.unit
+        )
         if stage.source == "unlabelled":
             record = learn_without_labels(
                 classifier, learning, parts, stage, recipe, statistics, progress, accelerator
@@ -197,7 +204,9 @@ def _train_stage(
         earlier=earlier,
         fitted=fitted,
         notes=tuple(taught.notes),
-        base=start.base if start.base is not None and start.base.classes == dataset.classes else None,
+        base=start.base
+        if start.base is not None and target is None and start.base.classes == dataset.classes
+        else None,
     )
 
 
@@ -243,6 +252,22 @@ def _fit(
     kept.note(classifier.state_dict(), 1, found.selection_loss)
     kept.keep()
     return _Taught(kept, [found.entry], "finished", [], 0.0)
+
+
+def _standardise(learning: Part, choosing: Part) -> tuple[float, float]:
+    """Bring values to standard deviations of the training values from their mean, and return both.
+
+    Raises
+    ------
+    DataError
+        If all training values are the same.
+    """
+    mean, std = float(learning.labels.mean()), float(learning.labels.std(correction=0))
+    if not std > 0:
+        raise DataError(say("All training images have the same value: nothing can be learnt."))
+    for source in (learning, choosing):
+        source.labels = ((source.labels - mean) / std).float()
+    return mean, std
 
 
 def _load(

@@ -107,8 +107,13 @@ def start_network(
     statistics: Statistics,
     start: Start,
     recipe: Recipe,
+    target: tuple[float, float] | None = None,
+    unit: str = "",
 ) -> tuple[Classifier, Fit]:
     """The untrained network, tried on an image of the stage's size, and what of the weights it took.
+
+    With a `target`, mean and standard deviation of training values in `unit`, it gives a value; its head begins anew
+    then, since a head made for other values is in their standard deviations.
 
     Raises
     ------
@@ -121,14 +126,16 @@ def start_network(
     mean, std = _mean_and_std(stage, spec, statistics, start, recipe)
     classifier, fit = build_with_fit(
         stage.network,
-        classes=len(classes),
+        classes=len(classes) if target is None else 1,
         channels=spec.channels,
         mean=mean,
         std=std,
         size=stage.size if stage.fit == "resize" else None,
         weights=start.weights,
         keep_normalisation=start.normalised and stage.normalisation in ("auto", "weights"),
-        new_head=start.classes is not None and start.classes != classes,
+        new_head=target is not None or (start.classes is not None and start.classes != classes),
+        target=target,
+        unit=unit,
     )
     check_size(classifier, stage.size)
     if stage.fit == "native":

@@ -25,6 +25,9 @@ class Watch:
     started: float = field(default_factory=time.monotonic)
     shown: float = 0.0
     accuracy: float = math.nan
+    error: float = math.nan
+    """Mean absolute error of the selection images' values, in `unit`."""
+    unit: str = ""
     done: int = 0
     before: int = 0
     """Steps that an earlier start has done."""
@@ -41,6 +44,9 @@ class Watch:
         ]
         if not math.isnan(self.accuracy):
             words.append(say("selection accuracy {accuracy:.1f} %", accuracy=100 * self.accuracy))
+        if not math.isnan(self.error):
+            error = f"{self.error:.3g} {self.unit}".rstrip()
+            words.append(say("mean error of selection images {error}", error=error))
         total = self.steps * self.epochs
         if self.done > self.before:
             left = (self.shown - self.started) / (self.done - self.before) * (total - self.done)

@@ -10,7 +10,7 @@ import functools
 import gettext
 import locale
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,14 @@ def say(message: str, /, **values: Any) -> str:
     """
     text = _catalogue(language()).gettext(message) if message else ""
     return text.format(**values) if values else text
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences one after another; no blank follows a Japanese full stop."""
+    text = ""
+    for sentence in filter(None, sentences):
+        text += ("" if not text or text.endswith("。") else " ") + sentence
+    return text
 
 
 def english(message: str, /, **values: Any) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from mikata.checkup.rows import Row
 from mikata.checkup.wheels import torch_index
 from mikata.errors import OutputError
-from mikata.language import say
+from mikata.language import joined, say
 from mikata.outputs import probe, write_text
 from mikata.types import Progress, Result, Table
 
@@ -80,7 +80,7 @@ def examine(
     table = Table(
         "Doctor", ("check", "result", "state", "what to do"), tuple(r.cells for r in rows), append=False
     )
-    return Result(" ".join(sentences), tables=(table,), files=(report,) if report else ())
+    return Result(joined(sentences), tables=(table,), files=(report,) if report else ())
 
 
 def _refuse(report: Path, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from mikata.checkup.facts import Facts, Gpu
 from mikata.checkup.rows import Row, State
 from mikata.checkup.wheels import PAGE, Version, choose, covers, cuda_of_driver, oldest_driver
-from mikata.language import say
+from mikata.language import joined, say
 
 _DRIVER_PAGE = "https://www.nvidia.com/drivers"
 
@@ -37,11 +37,11 @@ class Verdict:
     @property
     def message(self) -> str:
         """All of it, for the console."""
-        return " ".join(part for part in (self.where, self.why, self.todo) if part)
+        return joined((self.where, self.why, self.todo))
 
     def row(self) -> Row:
         """The first line of the table."""
-        result = " ".join(part for part in (self.where, self.why) if part)
+        result = joined((self.where, self.why))
         return Row(say("Device"), result, self.state, self.todo)
 
 

@@ -24,7 +24,7 @@ def compare(
 
     Parameters
     ----------
-    recipes : Recipe, or folder of recipes
+    recipes : Recipe (or folder of recipes)
         A folder of TOML files, compared with the first by name; or one file with a source of weights or several
         stages, compared with what is left when they are taken away.
     out : Result folder

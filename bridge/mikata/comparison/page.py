@@ -14,7 +14,7 @@ from mikata.comparison.variants import Contestant
 from mikata.evaluation import Comparison, words
 from mikata.evaluation.cautions import basis, cautions
 from mikata.evaluation.comparison import Difference, Measured, Method
-from mikata.language import duration, say
+from mikata.language import duration, joined, say
 from mikata.training import Stage
 from mikata.types import Table
 
@@ -88,7 +88,7 @@ def page(comparison: Comparison, trials: Trials, found: Sequence[Contestant], se
         (say("Data"), _data(trials, comparison, seed)),
         (say("Versions"), report.pairs(report.versions())),
     ]
-    return report.page(say("Comparison of recipes"), " ".join(said), sections)
+    return report.page(say("Comparison of recipes"), joined(said), sections)
 
 
 def _figures(comparison: Comparison) -> str:

@@ -12,10 +12,14 @@ from mikata.comparison.kinds import refuse_values
 from mikata.comparison.trials import Trials, run_trials
 from mikata.comparison.variants import contestants
 from mikata.errors import OutputError
-from mikata.language import say
+from mikata.language import joined, say
 from mikata.outputs import probe, write_csv, write_text
 from mikata.training import recipe as recipes
 from mikata.types import Plot, Progress, Table
+
+_SHOWN = (
+    "method", "figure", "value", "low", "high", "difference", "difference_low", "difference_high", "p_holm", "t_p_holm",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,15 @@ class Compared:
     @property
     def message(self) -> str:
         """The verdicts, in sentences."""
-        return " ".join([*pages.verdicts(self.comparison), say("Research use, not for diagnosis.")])
+        return joined([*pages.verdicts(self.comparison), say("Research use, not for diagnosis.")])
 
     @property
     def table(self) -> Table:
-        """Every figure of every method."""
-        return self.comparison.table()
+        """The figures that are read first; all of them are in the CSV."""
+        whole = self.comparison.table()
+        places = [whole.columns.index(name) for name in _SHOWN]
+        rows = tuple(tuple(row[place] for place in places) for row in whole.rows)
+        return Table(whole.title, _SHOWN, rows, append=False)
 
     @property
     def plot(self) -> Plot:
@@ -59,7 +66,7 @@ class Compared:
             ("high", x, tuple(m.interval.high for m in measured)),
         )
         names = ", ".join(f"{n} {method.name}" for n, method in enumerate(self.comparison.methods, 1))
-        return Plot("Comparison", f"method ({names})", "balanced accuracy", series)
+        return Plot("Balanced accuracy", f"method ({names})", "balanced accuracy", series)
 
 
 def compare_recipes(
@@ -125,6 +132,6 @@ def compare_recipes(
         seed=seed,
     )
     compared = Compared(comparison, trials, sheet, page)
-    write_csv(sheet, compared.table)
+    write_csv(sheet, comparison.table())
     write_text(page, pages.page(comparison, trials, found, seed))
     return compared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mikata.evaluation.words import FEW_PATIENTS, Say, figure
-from mikata.language import say
+from mikata.language import joined, say
 
 if TYPE_CHECKING:
     from mikata.evaluation.comparison import Comparison, Difference
@@ -71,7 +71,7 @@ def _too_few(name: str, first: str, difference: Difference, known: bool, say: Sa
         if known
         else say("If it is real, about {n} images would be needed.", n=difference.needed)
     )
-    return f"{sentence} {wanted}"
+    return joined((sentence, wanted))
 
 
 def basis(comparison: Comparison, say: Say = say) -> str:
@@ -93,4 +93,4 @@ def basis(comparison: Comparison, say: Say = say) -> str:
         "over the folds also counts how they would differ if trained on others. p are adjusted by Holm for the "
         "number of methods, not for the number of figures."
     )
-    return f"{made} {read}"
+    return joined((made, read))

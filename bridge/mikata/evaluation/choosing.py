@@ -16,7 +16,7 @@ from mikata.evaluation import words
 from mikata.evaluation.comparing import compare
 from mikata.evaluation.comparison import COMPARED, Comparison, Difference
 from mikata.evaluation.measures import Unit
-from mikata.language import say
+from mikata.language import joined, say
 
 Kept = Literal["base", "tuned"]
 Word = Literal["better", "no loss shown", "worse"]
@@ -120,9 +120,9 @@ class Verdict:
             )
         )
         if self.word == "better":
-            return say("Better.") + " " + found
+            return joined((say("Better."), found))
         if self.word == "worse":
-            return say("Worse.") + " " + found
+            return joined((say("Worse."), found))
         if self.ruled_out:
             more = say("A loss of more than {margin:g} is ruled out.", margin=self.margin)
         else:
@@ -132,7 +132,7 @@ class Verdict:
                 loss=-d.interval.low,
                 margin=self.margin,
             )
-        return say("No loss shown.") + f" {found} {more}"
+        return joined((say("No loss shown."), found, more))
 
     def record(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mikata.evaluation import Report, ValueReport
-from mikata.language import say
+from mikata.language import joined, say
 from mikata.learning.figures import amount, error_words, interval_words, share
 from mikata.learning.tuning import Tuning
 from mikata.outputs import first_few
@@ -48,7 +48,7 @@ class Learnt:
         sentences = [self.summary]
         if listed:
             sentences.append(say("Skipped: {files}.", files=first_few(listed)))
-        return " ".join([*sentences, say("Research use, not for diagnosis.")])
+        return joined([*sentences, say("Research use, not for diagnosis.")])
 
     @property
     def summary(self) -> str:
@@ -88,7 +88,7 @@ class Learnt:
                     problems="; ".join(self.checked.problems),
                 )
             )
-        return " ".join(sentences)
+        return joined(sentences)
 
     def _result(self) -> str:
         scores = self.scores

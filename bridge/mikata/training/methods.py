@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mikata.datasets import PARTS
-from mikata.language import duration, english
+from mikata.language import duration, english, joined
 from mikata.training.stage import Stage
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def paragraph(run: Run, say: Say = english) -> str:
     stage = run.recipe.stage
     parts = [_network(run, say), *(_earlier(record, say) for record in run.earlier), _images(run, say)]
     parts += [_learning(stage, run, say), _end(run, say), _place(run, say)]
-    return " ".join(part for part in parts if part)
+    return joined(parts)
 
 
 def _network(run: Run, say: Say) -> str:
@@ -111,7 +111,7 @@ def _earlier(record: Mapping[str, Any], say: Say) -> str:
         "{n} images of that stage were left out, since they or their patients are in a later test part.",
         n=record["left_out"],
     )
-    return f"{sentence} {left}"
+    return joined([sentence, left])
 
 
 def _images(run: Run, say: Say) -> str:
@@ -198,7 +198,7 @@ def _learning(stage: Stage, run: Run, say: Say) -> str:
     if not changes:
         return learnt
     drawn = say("Training images were changed at random: {changes}.", changes=", ".join(changes))
-    return f"{learnt} {drawn}"
+    return joined([learnt, drawn])
 
 
 def _augmentation(stage: Stage, say: Say) -> list[str]:
@@ -230,4 +230,4 @@ def _end(run: Run, say: Say) -> str:
 
 def _place(run: Run, say: Say) -> str:
     where = say("Computed on {device} in {time}.", device=run.device, time=duration(run.seconds, say))
-    return " ".join([where, *run.notes])
+    return joined([where, *run.notes])

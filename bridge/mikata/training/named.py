@@ -13,8 +13,10 @@ class Named(Progress):
         self._name = name
 
     def show(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Show it under the name."""
         self._progress.show(f"{self._name}: {message}", done, total)
 
     @property
     def cancelled(self) -> bool:
+        """Whether the user asked to stop."""
         return self._progress.cancelled

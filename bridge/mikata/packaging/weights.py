@@ -73,12 +73,16 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
     data = _without_source_names(buffer.getvalue())
     difference = _difference(data, classifier, x)
     if not difference <= TOLERANCE:
-        raise NetworkError(
-            say(
-                "{network} gives other results as TorchScript (difference {difference:.2g}).",
-                network=classifier.configuration["network"],
-                difference=difference,
+        values = {"network": classifier.configuration["network"], "difference": difference}
+        if classifier.target is not None:
+            raise NetworkError(
+                say(
+                    "{network} gives other values as TorchScript (difference {difference:.2g} standard deviations).",
+                    **values,
+                )
             )
+        raise NetworkError(
+            say("{network} gives other probabilities as TorchScript (difference {difference:.2g}).", **values)
         )
     return data
 

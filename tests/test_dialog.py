@@ -31,7 +31,13 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))
     found = json.loads(line.removeprefix("FOUND "))
     assert found["menu"] == {
-        "Learn": ["Train Network..."],
+        "Learn": [
+            "Train Network...",
+            "Derive Recipe...",
+            "Compare Recipes...",
+            "Search Settings...",
+            "Formula Pictures...",
+        ],
         "Predict": ["Predict Images..."],
         "Explain": ["Grad-CAM Heat Map..."],
         "Help": ["Mikata Doctor..."],

@@ -44,6 +44,7 @@ class Trained:
     value_range: tuple[float, float] = (0.0, 255.0)
     grouping: str = "patient-wise"
     notes: Any = "three epochs"
+    methods: str = "Trained in three epochs."
 
     def record(self) -> dict[str, Any]:
         return {"notes": self.notes}

@@ -31,7 +31,8 @@ def train(
     Parameters
     ----------
     data : Data (folder or CSV)
-        A folder with one folder of images for each class, or a CSV with the columns file, label, patient.
+        A folder with one folder of images for each class, or a CSV with the columns file, label, patient; with a
+        column value (or value [mm]) instead of label, the network learns this number.
     out : Package folder
         Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images
         are put beside it.

@@ -1,4 +1,4 @@
-#@ CharSequence (label="Data (folder or CSV)", description="A folder with one folder of images for each class, or a CSV with the columns file, label, patient.", style="both", required=false, persist=false) data
+#@ CharSequence (label="Data (folder or CSV)", description="A folder with one folder of images for each class, or a CSV with the columns file, label, patient; with a column value (or value [mm]) instead of label, the network learns this number.", style="both", required=false, persist=false) data
 #@ CharSequence (label="Package folder", description="Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images are put beside it.", style="both", required=false, persist=false) out
 #@ CharSequence (label="Recipe", description="TOML file of the training, in one stage or several, or the name of one that comes with Mikata (default, texture).", value="default", required=false, persist=false) recipe
 #@ CharSequence (label="Network", description="Name of the network (small_cnn, resnet18, vgg16, alexnet, ...); when left empty, the recipe's.", required=false, persist=false) network

@@ -193,9 +193,7 @@ def test_search_goes_on_and_leaves_the_test_alone(folder: Path, monkeypatch: pyt
         return real(recipe, dataset, fold, *args, **options)
 
     monkeypatch.setattr(module, "train_fold", watched)
-    text = (
-        SEARCH.replace('["none", "formula"]', '["none", "formula"]') + "[stage.augmentation]\nshift = 0.0\n"
-    )
+    text = SEARCH + FORMULA
     first = searched(folder, 2, text)
     assert len(first.table.rows) == 2
     found = searched(folder, 4, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ class Recipe:
             if later["source"] != "previous":
                 break
             earlier.update({key: later[key] for key in _INHERITED if key in wanted})
-        return dataclasses.replace(_recipe(whole, self.source, None), search=self.search)
+        return _recipe(whole | {"search": dict(self.search)}, self.source, None)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe in the file's own structure, every key filled in; plain JSON values."""
@@ -193,13 +193,14 @@ def _recipe(found: Mapping[str, Any], source: str, home: Path | None) -> Recipe:
     top = {"seed": found["seed"]} if "seed" in found else {}
     top |= split
     _check_values(source, "", top)
-    stages: list[Stage] = []
-    for table in tables:
-        stages.append(_stage(source, _table(source, "stage", table), home, stages))
-    _refuse_what_cannot_follow(source, stages)
     search = dict(_table(source, "search", found.get("search", {})))
     if home is not None and isinstance(search.get("source"), list):
         search["source"] = [_absolute(home, one) for one in search["source"]]
+    tried = search.get("source", [])
+    stages: list[Stage] = []
+    for table in tables:
+        stages.append(_stage(source, _table(source, "stage", table), home, stages, tried))
+    _refuse_what_cannot_follow(source, stages)
     recipe = Recipe(tuple(stages), source=source, search=search, **top)
     if recipe.test + recipe.selection >= 1:
         raise RecipeError(
@@ -211,7 +212,10 @@ def _recipe(found: Mapping[str, Any], source: str, home: Path | None) -> Recipe:
     return recipe
 
 
-def _stage(source: str, found: Mapping[str, Any], home: Path | None, before: list[Stage]) -> Stage:
+def _stage(
+    source: str, found: Mapping[str, Any], home: Path | None, before: list[Stage], tried: Collection[Any]
+) -> Stage:
+    """A stage; `tried` are sources that a search may give it."""
     if "weights" in found:
         raise RecipeError(say("{recipe}: stage: the key 'weights' is now 'source'.", recipe=source))
     _refuse_unknown(source, "stage: ", found, _names(Stage))
@@ -220,7 +224,8 @@ def _stage(source: str, found: Mapping[str, Any], home: Path | None, before: lis
         inner = dict(_table(source, f"stage.{name}", found.get(name, {})))
         _refuse_unknown(source, f"stage.{name}: ", inner, _names(kind))
         _check_values(source, f"stage.{name}: ", inner)
-        if name != "augmentation" and found.get("source") != name and kind(**inner) != kind():
+        used = name == "augmentation" or found.get("source") == name or name in tried
+        if not used and kind(**inner) != kind():
             raise RecipeError(
                 say(
                     '{recipe}: [stage.{name}] says how to train for source = "{name}", but this stage has '

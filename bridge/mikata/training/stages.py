@@ -106,6 +106,7 @@ def train(
         if one.dataset.values:
             refuse_for_values(one.stage, recipe.source)
     run: Run | None = None
+    earlier_starts = 0.0
     for one in planned:
         last = one.number == len(planned)
         key = "" if last or memory is None else _key(recipe.at(one.number - 1), planned[: one.number])
@@ -114,10 +115,12 @@ def train(
             continue
         where = folder if last else folder / f"{STAGE}{one.number}"
         shown = progress if len(planned) == 1 else Named(progress, one.name)
+        began = time.monotonic()
         try:
             run = _train_stage(one, recipe, run, where, shown, memory, resume)
         except KeyboardInterrupt as error:
             raise Cancelled(say("Stopped before the training had begun: nothing is kept.")) from error
+        earlier_starts += run.seconds - (time.monotonic() - began)
         if memory is not None and key:
             memory.runs[key] = run
         if run.stopped_by == "interrupted" and not last:
@@ -130,7 +133,7 @@ def train(
                 )
             )
     assert run is not None
-    return dataclasses.replace(run, seconds=time.monotonic() - started)
+    return dataclasses.replace(run, seconds=time.monotonic() - started + earlier_starts)
 
 
 def _key(recipe: Recipe, planned: list[Planned]) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from labelled import write_folders
 from mikata import datasets
 from mikata.errors import Cancelled, OutputError, RecipeError, TrainingError
-from mikata.training import Run, checkpoints, loop, train
+from mikata.training import Run, checkpoints, losses, train
 from mikata.training import recipe as recipes
 from mikata.training.checkpoints import Checkpoints, is_checkpoint
 from mikata.training.loop import Loop
@@ -233,28 +233,19 @@ def test_a_damaged_state_is_explained(
     assert train(stripes, quick(epochs=1), folder=tmp_path).stopped_by == "finished"
 
 
-def test_what_rules_keep_comes_back(
+def test_the_average_of_the_weights_comes_back(
     stripes: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
 ) -> None:
-    """A moving average of the weights, as a rule would keep it."""
-    original = Loop.after_step
-
-    def average(self: Loop) -> None:
-        original(self)
-        own = self.extra.setdefault("average", {})
-        for name, parameter in self.classifier.named_parameters():
-            if name in own:
-                own[name].lerp_(parameter.detach(), 0.1)
-            else:
-                own[name] = parameter.detach().clone()
-
-    monkeypatch.setattr(Loop, "after_step", average)
+    recipe = quick(averaging="ema", ema_decay=0.9)
     with monkeypatch.context() as patch:
         states = _every_state(tmp_path / "states", patch)
-        train(stripes, quick(), folder=tmp_path / "whole")
-    train(stripes, quick(), folder=states[2].parent, resume=True)
-    averages = [load(folder / "state.pt")["extra"] for folder in (tmp_path / "whole", states[2].parent)]
-    assert same(averages[0]["average"], averages[1]["average"])
+        whole = train(stripes, recipe, folder=tmp_path / "whole")
+    assert load(states[2])["extra"]["average"]
+    again = train(stripes, recipe, folder=states[2].parent, resume=True)
+    assert same(whole.classifier.state_dict(), again.classifier.state_dict())
+    # and it is no copy of the raw weights
+    raw = train(stripes, quick(), folder=tmp_path / "raw")
+    assert not same(whole.classifier.state_dict(), raw.classifier.state_dict())
 
 
 def test_ctrl_c_in_the_middle_of_a_step_goes_on_exactly(
@@ -360,7 +351,7 @@ def _forgetful(monkeypatch: pytest.MonkeyPatch, most: int, error: Callable[[], E
             raise error()
         return original(scores, *args, **kwargs)
 
-    monkeypatch.setattr(loop.F, "cross_entropy", cross_entropy)
+    monkeypatch.setattr(losses.F, "cross_entropy", cross_entropy)
     return seen
 
 
@@ -458,6 +449,7 @@ def test_channels_last_reaches_the_network(
     assert run.history[0]["selection_loss"] == pytest.approx(plain.history[0]["selection_loss"], rel=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:The distutils package:DeprecationWarning")  # torch's compiler uses it
 def test_compiled_network_gives_the_same_names_and_figures(stripes: datasets.Dataset, tmp_path: Path) -> None:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("no C++ compiler")
@@ -571,7 +563,7 @@ def test_shares_make_up_the_batches(stripes: datasets.Dataset) -> None:
     from mikata.training.data import TrainingBatches, WholeBatches, part
 
     source = part(stripes.entries, stripes.classes, InputSpec(1, (32, 32), "resize"))
-    options: dict[str, Any] = {"balanced": False, "workers": 1}
+    options: dict[str, Any] = {"workers": 1}
     one = list(TrainingBatches(source, 8, 0, **options))
     shares = [list(TrainingBatches(source, 8, 0, **options, share=(rank, 3))) for rank in range(3)]
     for whole, *parts in zip(one, *shares, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -231,8 +232,10 @@ def test_a_stage_learns_without_labels_first(tmp_path: Path) -> None:
         """
     recipe_file.write_text(text.format(images=""))
     run = train(dataset, recipes.read(recipe_file), folder=tmp_path / "run")
-    assert [row["epoch"] for row in run.pretraining] == [1, 2]
-    assert run.record()["pretraining"][0]["loss"] == run.pretraining[0]["loss"]
+    (before,) = run.earlier
+    assert before["name"] == "unlabelled"
+    assert [row["epoch"] for row in before["history"]] == [1, 2]
+    assert run.record()["earlier_stages"][0]["history"] == before["history"]
     again = train(dataset, recipes.read(recipe_file), folder=tmp_path / "again")
     first, second = run.classifier.state_dict(), again.classifier.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -243,7 +246,8 @@ def test_a_stage_learns_without_labels_first(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / "more" / ("deeper" if i % 2 else ".") / f"{i}.png")
     recipe_file.write_text(text.format(images="more"))
     other = train(dataset, recipes.read(recipe_file), folder=tmp_path / "other")
-    assert other.pretraining[0]["loss"] != run.pretraining[0]["loss"]
+    assert other.earlier[0]["history"][0]["loss"] != before["history"][0]["loss"]
+    assert str(tmp_path) not in json.dumps(other.record())
 
 
 def test_images_of_the_test_part_are_left_out(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def page(comparison: Comparison, trials: Trials, found: Sequence[Contestant], se
             + report.plot(
                 _plot(comparison),
                 say(
-                    "Balanced accuracy of each method (points: folds of all repeats; bar: mean and 95 % interval by "
-                    "resampling) and its difference to the first."
+                    "Balanced accuracy of each method (point: mean; line: 95 % interval by resampling; grey: range over "
+                    "the folds of all repeats), and its difference to the first."
                 ),
             ),
         ),

@@ -25,6 +25,7 @@ from mikata.evaluation import Report, evaluate
 from mikata.language import say
 from mikata.outputs import written
 from mikata.training import Memory, Recipe, Run, train
+from mikata.training.named import Named
 from mikata.types import SILENT, Progress
 
 
@@ -129,12 +130,11 @@ def run_trials(
     )
 
 
-class Within(Progress):
+class Within(Named):
     """One training among many: the bar shows all of them."""
 
     def __init__(self, progress: Progress, where: str, done: int, total: int) -> None:
-        self._progress = progress
-        self._where = where
+        super().__init__(progress, where)
         self._done = done
         self._total = total
 
@@ -142,14 +142,7 @@ class Within(Progress):
         """Show it within the whole."""
         inner = done / total if total else 0.0
         steps = 1000  # a bar of whole numbers that also moves within a training
-        self._progress.show(
-            f"{self._where}: {message}", round(steps * (self._done + min(inner, 1.0))), steps * self._total
-        )
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the user asked to stop."""
-        return self._progress.cancelled
+        super().show(message, round(steps * (self._done + min(inner, 1.0))), steps * self._total)
 
 
 @dataclass(frozen=True)

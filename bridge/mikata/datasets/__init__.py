@@ -1,6 +1,6 @@
 """Labelled images: a folder or a table read into a `Dataset`, its split and its folds by patient."""
 
-from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Picture
+from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Picture, references_of
 from mikata.datasets.folding import Fold, fold_of_each, folds
 from mikata.datasets.reading import read, read_unlabelled
 from mikata.datasets.splitting import split
@@ -17,6 +17,7 @@ __all__ = [
     "folds",
     "read",
     "read_unlabelled",
+    "references_of",
     "split",
     "values_of",
 ]

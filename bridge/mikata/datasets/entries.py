@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,11 @@ class Entry:
     value: float | None = None
 
 
+def references_of(entries: Iterable[Entry]) -> dict[str, int]:
+    """What the truth of images rests on: number of images for each value of `reference`."""
+    return dict(sorted(Counter(entry.reference or NOT_STATED for entry in entries).items()))
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Labelled images that were all opened once and found readable.
@@ -141,7 +146,7 @@ class Dataset:
     @property
     def references(self) -> dict[str, int]:
         """What the truth rests on: number of images for each value of `reference`."""
-        return dict(sorted(Counter(entry.reference or NOT_STATED for entry in self.entries).items()))
+        return references_of(self.entries)
 
     def counts(self) -> dict[str, int]:
         """Number of images of each class."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.datasets import NOT_STATED, Dataset, Entry
+from mikata.datasets import Dataset, Entry, references_of
 from mikata.evaluation.intervals import LEVEL, Interval, drawings, mean_of_shares, percentiles, wilson
 from mikata.evaluation.measures import (
     FIGURES,
@@ -79,7 +78,6 @@ def score(
         for column, (value, n) in enumerate(zip(values, sizes, strict=True))
     ]
     whole = dict(zip(FIGURES, scores, strict=False))
-    references = dict(sorted(Counter(entry.reference or NOT_STATED for entry in entries).items()))
     return Report(
         classes=tuple(classes),
         entries=tuple(entries),
@@ -99,7 +97,7 @@ def score(
         auc_kind=auc,
         per_class=tuple(ClassScores(name, *scores[_ALL + i :: count]) for i, name in enumerate(classes)),
         skipped=skipped,
-        references=references,
+        references=references_of(entries),
         test_of=test_of,
         seen=seen,
     )

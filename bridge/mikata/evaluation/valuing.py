@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.datasets import NOT_STATED, Dataset, Entry, values_of
+from mikata.datasets import Dataset, Entry, references_of, values_of
 from mikata.evaluation import words
 from mikata.evaluation.agreeing import AGREEMENT, Agreement, agreement
 from mikata.evaluation.measures import Unit
@@ -153,7 +152,7 @@ def evaluate_values(
         agreement=agreement(values_of(found.entries), predicted, patients, seed=seed),
         value_unit=model.classifier.unit,
         skipped=found.skipped,
-        references=dict(sorted(Counter(entry.reference or NOT_STATED for entry in found.entries).items())),
+        references=references_of(found.entries),
         test_of=found.test_of,
         seen=found.seen,
     )

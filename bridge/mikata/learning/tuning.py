@@ -92,9 +92,8 @@ def _has_seen(base: ModelLike, run: Run) -> bool:
     """Whether the base's record names the same images."""
     if not isinstance(base, Model):
         return False  # a stage of this training: it has not seen later test images
-    data = base.record.get("data", {}) if isinstance(base.record, dict) else {}
-    trained = base.record.get("training", {}).get("data", data) if isinstance(base.record, dict) else data
-    return isinstance(trained, dict) and trained.get("fingerprint") == run.dataset.fingerprint
+    data = base.record.get("training", {}).get("data", {})
+    return bool(data.get("fingerprint") == run.dataset.fingerprint)
 
 
 def _with_base(run: Run, base: ModelLike) -> Run:

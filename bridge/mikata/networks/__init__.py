@@ -12,7 +12,7 @@ from mikata.networks.published import (
     preprocessing,
     published,
 )
-from mikata.networks.reading import is_package, read_source, source_of
+from mikata.networks.reading import is_package, read_own, read_source, source_of
 from mikata.networks.sources import Normalisation, Source
 from mikata.networks.stopping import asked_between_layers
 from mikata.networks.weights import read_state
@@ -40,6 +40,7 @@ __all__ = [
     "names",
     "preprocessing",
     "published",
+    "read_own",
     "read_package",
     "read_source",
     "read_state",

@@ -38,9 +38,23 @@ def read_source(path: Path) -> Source:
     """
     if not is_package(path):
         return _file(path)
+    model = read_own(path)
+    return read_foreign(path) if model is None else source_of(model)
+
+
+def read_own(path: Path) -> Model | None:
+    """The classifier of a package of Mikata's; None where the path is something else.
+
+    Raises
+    ------
+    PackageError
+        If a package is missing, damaged or unsafe.
+    """
+    if not is_package(path):
+        return None
     with opened(path) as files:
         ours = files.has(TRAINING_FILE)
-    return source_of(read_package(path)) if ours else read_foreign(path)
+    return read_package(path) if ours else None
 
 
 def source_of(package: Model) -> Source:

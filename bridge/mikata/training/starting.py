@@ -16,7 +16,7 @@ from mikata.networks import (
     build_with_fit,
     check_size,
     imagenet_normalisation,
-    read_package,
+    read_own,
     read_source,
     source_of,
 )
@@ -76,10 +76,11 @@ def start_of(stage: Stage, before: Run | None) -> Start:
         name = before.recipe.stage.name or say("the stage before")
         return Start(source_of(as_model(before, name)), base=before, classes=before.classes)
     path = Path(stage.source)
+    package = read_own(path)
+    if package is not None:
+        own = source_of(package)
+        return Start(own, own.parent(), package, package.classes)
     source = read_source(path)
-    if source.kind == "package":
-        package = read_package(path)
-        return Start(source, source.parent(), package, package.classes)
     # another program's head: whose classes it tells apart, and in which order, is not known here
     return Start(source, source.parent(), classes=() if source.kind == "foreign package" else None)
 

@@ -182,7 +182,11 @@ def show(result: Result) -> None:
         print(f"  {path}")
 
 
+_NO_WIDTH = 10_000
+
+
 def _show_table(table: Table) -> None:
+    """A table as wide as the console; floats with four significant digits (the files have them all)."""
     from rich.console import Console as Terminal
     from rich.table import Table as Grid
     from rich.text import Text
@@ -191,8 +195,15 @@ def _show_table(table: Table) -> None:
     for column in table.columns:
         grid.add_column(column, overflow="fold")
     for row in table.rows:
-        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    Terminal(file=sys.stdout).print(grid)
+        grid.add_row(*map(Text, map(_cell, row)))
+    # a file or a pipe has no width: a row is a line
+    Terminal(file=sys.stdout, width=None if sys.stdout.isatty() else _NO_WIDTH).print(grid)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
 
 
 def main(app: cyclopts.App, arguments: list[str] | None = None) -> int:

@@ -12,6 +12,9 @@ import pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     """A home of their own for all Java programs: dialogs remember their values in ImageJ's preferences there."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # processes that share the cores and each start threads for all of them wait for one another
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     home = tempfile.mkdtemp(prefix="mikata-java-home-")
     os.environ["JAVA_TOOL_OPTIONS"] = f"-Duser.home={home}"
     os.environ["MIKATA_LANGUAGE"] = "en"  # what tests compare sentences with

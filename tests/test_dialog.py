@@ -13,6 +13,7 @@ from skimage import data
 
 from mikata import images
 from packages import write_package
+from screens import on_a_screen
 
 PROGRAM = Path(__file__).parent / "jvm" / "dialog.py"
 
@@ -22,9 +23,8 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     package = write_package(hard_path / "model a")
     image = hard_path / "れんが.tif"
     images.write_tiff(image, images.from_array(data.brick()[:128, :128], "YX"))
-    words = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24"]
     done = subprocess.run(
-        [*words, sys.executable, str(PROGRAM), str(package), str(image)],
+        [*on_a_screen(), sys.executable, str(PROGRAM), str(package), str(image)],
         capture_output=True, text=True, encoding="utf-8", check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

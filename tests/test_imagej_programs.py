@@ -14,6 +14,7 @@ from skimage import data
 from labelled import write_folders
 from mikata import images
 from packages import write_package
+from screens import on_a_screen
 
 PROGRAMS = Path(__file__).parent / "jvm"
 
@@ -35,7 +36,7 @@ def run(
         missing = [tool for tool in ("xvfb-run", "import") if shutil.which(tool) is None]
         if missing:
             pytest.skip(f"{', '.join(missing)} not installed: no screen to show windows on")
-        command = [str(shutil.which("xvfb-run")), "-a", "-s", "-screen 0 1280x800x24", *command]
+        command = [*on_a_screen(height=800), *command]
         without_java["PATH"] = os.environ["PATH"]  # xvfb-run and import may live beside java
     done = subprocess.run(
         command, env=without_java | (env or {}), capture_output=True, timeout=timeout, check=False

@@ -23,10 +23,10 @@ from conftest import missing, shared_folder
 from mikata import images, regions
 from mikata.types import Region
 from packages import write_package
+from screens import on_a_screen
 
 README = Path(__file__).parents[1] / "README.md"
 PROGRAM = Path(__file__).parent / "jvm" / "macro_commands.py"
-XVFB = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24"]
 
 
 def without_java() -> dict[str, str]:
@@ -182,7 +182,7 @@ def same(first: Path, second: Path) -> None:
 @pytest.mark.skipif(not shutil.which("xvfb-run"), reason="xvfb-run is not installed, so there is no screen")
 def test_with_windows_the_same(headless: tuple[dict[str, Any], Path], case: tuple[Path, Path]) -> None:
     folder = case[0].parent / "gui"
-    found = run(case, folder, "--gui", before=XVFB)
+    found = run(case, folder, "--gui", before=on_a_screen())
     assert "Predict Images: model is missing." in found["errors"]["no options"]
     assert "Predict Images: model is missing." in found["errors"]["empty options"]
     assert found["rows"] == headless[0]["rows"]

@@ -449,15 +449,42 @@ def test_channels_last_reaches_the_network(
     assert run.history[0]["selection_loss"] == pytest.approx(plain.history[0]["selection_loss"], rel=0.01)
 
 
-@pytest.mark.filterwarnings("ignore:The distutils package:DeprecationWarning")  # torch's compiler uses it
-def test_compiled_network_gives_the_same_names_and_figures(stripes: datasets.Dataset, tmp_path: Path) -> None:
-    if shutil.which("g++") is None and shutil.which("clang++") is None:
-        pytest.skip("no C++ compiler")
-    run = train(stripes, quick(compile=True, epochs=1), folder=tmp_path / "1")
-    plain = train(stripes, quick(epochs=1), folder=tmp_path / "2")
+def same_figures_compiled(stripes: datasets.Dataset, folder: Path) -> None:
+    run = train(stripes, quick(compile=True, epochs=1), folder=folder / "1")
+    plain = train(stripes, quick(epochs=1), folder=folder / "2")
     assert run.classifier.state_dict().keys() == plain.classifier.state_dict().keys()
     assert load(run.checkpoint).keys() == plain.classifier.state_dict().keys()
     assert run.history[0]["training_loss"] == pytest.approx(plain.history[0]["training_loss"], rel=0.01)
+
+
+@pytest.mark.filterwarnings("default")  # torch's compiler warns of its own affairs
+def test_compiled_network_gives_the_same_names_and_figures(
+    stripes: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def without_a_compiler(*arguments: Any, **options: Any) -> Any:
+        asked.append(options)
+        return compile_(*arguments, **options | {"backend": "aot_eager"})
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", without_a_compiler)
+    same_figures_compiled(stripes, tmp_path)
+    assert asked
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_network_compiled_to_machine_code_gives_the_same_figures(
+    stripes: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what other programs have left in the compiler's shared cache says nothing of Mikata
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    plain = "import torch; torch.compile(lambda x: x.sin() + 1)(torch.ones(9))"
+    done = subprocess.run([sys.executable, "-c", plain], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"torch cannot compile here: {done.stderr.strip().splitlines()[-1]}")
+    same_figures_compiled(stripes, tmp_path)
 
 
 @pytest.mark.slow

@@ -259,10 +259,17 @@ def _explained(error: BaseException, loop: Loop) -> MikataError | None:
                 "{network} cannot be compiled on this computer: {reason} Install a C++ compiler (and Triton for a "
                 "GPU), or say compile = false.",
                 network=stage.network,
-                reason=(str(error).strip() or type(error).__name__).splitlines()[0],
+                reason=_first_line(error),
             )
         )
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    """What the compiler itself said: torch wraps it in an error whose own first line only names the wrapper."""
+    inner = getattr(error, "inner_exception", None) or error
+    said = str(inner).strip()
+    return said.splitlines()[0] if said else type(inner).__name__
 
 
 def _of_the_compiler(error: BaseException) -> bool:

@@ -175,8 +175,8 @@ def matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     )
 
 
-def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure:
-    """Loss and accuracy (of values, mean absolute error) over the epochs, with the epoch that was kept."""
+def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int, unit: str = "") -> Figure:
+    """Loss and accuracy (of values, mean absolute error in `unit`) over the epochs, with the epoch that was kept."""
     from matplotlib.figure import Figure
 
     names = {
@@ -203,7 +203,8 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure
                 axes.plot(epochs, values, marker=".", label=names[part])
         axes.axvline(best_epoch, color="grey", linestyle=":", label=names["kept"])
         axes.set_xlabel(names["epoch"], **font)
-        axes.set_ylabel(names[what], **font)
+        measured = f" [{unit}]" if what == "mae" and unit and (font or _everywhere(unit)) else ""
+        axes.set_ylabel(names[what] + measured, **font)
     axes.legend(prop=font or None)
     figure.tight_layout()
     return figure

@@ -67,7 +67,7 @@ EXPERIMENTS = {
         "batch": 8,
         "more": f'balance = "class_weights"\n{_TURNS}',
     },
-    "view": {"first": "textures", "size": 96, "channels": 1, "epochs": 40, "batch": 16, "more": ""},
+    "view": {"first": "textures", "size": 64, "channels": 1, "epochs": 25, "batch": 16, "more": ""},
 }
 
 

@@ -26,7 +26,7 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
         (
             say("How it was trained"),
             report.plot(
-                report.curves_plot(run.history, run.best_epoch),
+                report.curves_plot(run.history, run.best_epoch, run.classifier.unit),
                 say(
                     "Training figures are of augmented images while the weights still change; the selection "
                     "images, which choose the epoch, are shown as they are."
@@ -133,14 +133,9 @@ def _counts(run: Run) -> Table:
         ]
         return Table("", (say("part"), *run.classes), tuple(rows))
     spread = data_record(run.dataset, run.parts, run.split)["parts"]
-    columns = (
-        say("part"),
-        say("images"),
-        say("mean"),
-        say("standard deviation"),
-        say("5th percentile"),
-        say("95th percentile"),
-    )
+    unit = f" [{run.classifier.unit}]" if run.classifier.unit else ""
+    figures = (say("mean"), say("standard deviation"), say("5th percentile"), say("95th percentile"))
+    columns = (say("part"), say("images"), *(figure + unit for figure in figures))
     keys = ("mean", "standard_deviation", "percentile_5", "percentile_95")
     values = [
         (parts[part], _count(run, part, ""), *(spread[part]["values"][key] for key in keys))

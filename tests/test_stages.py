@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from labelled import write_folders, write_picture
-from mikata import datasets
+from mikata import datasets, images
 from mikata.errors import DataError, NetworkError
 from mikata.training import Memory, train
 from mikata.training import recipe as recipes
 from mikata.training.plan import plan
-from mikata.types import Progress
+from mikata.types import Image, Progress
 
 STAGE = 'network = "small_cnn"\nsize = [32, 32]\nepochs = 2\nbatch = 8\nlearning_rate = 0.01\n'
 FORMULA = "[stage.formula]\nclasses = 4\nper_class = 5\nepochs = 1\nbatch = 8\n"
@@ -153,6 +153,33 @@ def test_memory_saves_stages_that_do_not_depend_on_the_fold(
     assert all(torch.equal(state[key], value) for key, value in again.classifier.state_dict().items())
     train(dataset, recipe.change(seed=1), folder=tmp_path / "c", memory=memory)
     assert [len(memory.runs), len(memory.drawn)] == [2, 2]
+
+
+def test_trainings_that_share_a_memory_read_each_image_once(
+    tmp_path: Path, task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, memory = datasets.read(task), Memory()
+    opened: list[Path] = []
+
+    def noted(path: Path, **options: bool) -> Image:
+        opened.append(path)
+        return read(path, **options)
+
+    read = images.read
+    monkeypatch.setattr(images, "read", noted)
+    recipe = recipes.read(changes={"network": "small_cnn", "size": [32, 32], "epochs": 1, "seed": 1})
+    first = train(dataset, recipe, folder=tmp_path / "a", memory=memory)
+    learnt = {entry.file for part in ("training", "selection") for entry in first.parts[part]}
+    assert sorted(opened) == sorted(learnt)
+    opened.clear()
+    again = train(dataset, recipe, folder=tmp_path / "b", memory=memory)
+    assert not opened
+    assert again.history[0]["training_loss"] == first.history[0]["training_loss"]
+    # another size is another image, and where there is no room nothing is kept beside the training's own
+    train(dataset, recipe.change(size=[48, 48]), folder=tmp_path / "c", memory=memory)
+    assert sorted(opened) == sorted(learnt)
+    train(dataset, recipe.change(size=[40, 40], cache_gib=1e-6), folder=tmp_path / "d", memory=memory)
+    assert {taken.size for *_, taken in memory.images} == {(32, 32), (48, 48)}
 
 
 def test_colour_after_grey(tmp_path: Path, textures: Path) -> None:

@@ -111,7 +111,8 @@ def run_trials(
     memory, repeat = Memory(), -1
     for fold in drawn:
         if fold.repeat != repeat:
-            memory, repeat = Memory(), fold.repeat  # other seeds: nothing of the last repeat fits
+            # other seeds: of the last repeat only the images fit
+            memory, repeat = Memory(images=memory.images), fold.repeat
         for one in found:
             where = say("{name}, training {number} of {total}", name=one.name, number=done + 1, total=total)
             trial = _trial(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -25,6 +25,9 @@ _FLOAT = 4  # bytes
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Images (N, C, H, W), labels (N,) and random numbers (N, len(DRAWS))."""
+
+Known = MutableMapping[tuple[str, str, InputSpec], Tensor]
+"""Images as a network takes them, by the digest and unit of their values and by what the network takes."""
 
 
 def threads(workers: int) -> int:
@@ -48,12 +51,15 @@ class Part:
     kept:
         The images as the network takes them where they are kept in memory: one tensor (N, C, H, W)
         when all have one size, else one (C, H, W) each; None where each is read when needed.
+    known:
+        Images that other parts of the same trainings have read, to be added to; None: each part reads its own.
     """
 
     entries: tuple[Entry, ...]
     labels: Tensor
     spec: TakesImages
     kept: Tensor | list[Tensor] | None = field(default=None, repr=False)
+    known: Known | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,6 +75,15 @@ class Part:
         if self.kept is not None:
             return self.kept[index]
         entry = self.entries[index]
+        if self.known is None or not isinstance(self.spec, InputSpec):
+            return self._read(entry)
+        key = (entry.picture.digest, entry.picture.unit, self.spec)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = self._read(entry)
+        return found
+
+    def _read(self, entry: Entry) -> Tensor:
         image = images.read(entry.file)
         values = next(image.frames()).values
         return to_input(values, self.spec, name=str(entry.file), unit=image.calibrated_unit)

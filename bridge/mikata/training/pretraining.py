@@ -17,7 +17,7 @@ from mikata.architecture import Classifier
 from mikata.errors import Cancelled
 from mikata.language import say
 from mikata.networks import InputSpec, Model, build, source_of
-from mikata.training.data import Part, Statistics
+from mikata.training.data import Known, Part, Statistics
 from mikata.training.fitting import accelerator_for, fit
 from mikata.training.named import Named
 from mikata.training.plan import Parts
@@ -41,10 +41,19 @@ class Drawn:
 
 @dataclass
 class Memory:
-    """Stages that were trained before, each under everything that makes it what it is."""
+    """What several trainings share: stages that were trained before, each under all that makes it what it is.
+
+    Attributes
+    ----------
+    runs, drawn:
+        Stages on images, and on pictures drawn by formula.
+    images:
+        Images that were read, as long as there is room for them.
+    """
 
     runs: dict[str, Run] = field(default_factory=dict)
     drawn: dict[str, Drawn] = field(default_factory=dict)
+    images: Known = field(default_factory=dict)
 
 
 def learn_formula(

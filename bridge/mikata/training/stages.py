@@ -160,7 +160,7 @@ def _train_stage(
     accelerator = accelerator_for(stage, recipe)
     earlier = () if before is None else (*before.earlier, before.stage_record())
     with order.own_random_numbers(recipe.seed):
-        learning, choosing, statistics = _load(parts, dataset, stage, progress)
+        learning, choosing, statistics = _load(parts, dataset, stage, memory, progress)
         target = _standardise(learning, choosing) if dataset.values else None
         spec = learning.spec
         start = start_of(stage, before)
@@ -277,6 +277,7 @@ def _load(
     parts: Parts,
     dataset: Dataset,
     stage: Stage,
+    memory: Memory | None,
     progress: Progress,
 ) -> tuple[Part, Part, Statistics]:
     """Training and selection images, and the statistics of the training images."""
@@ -285,7 +286,13 @@ def _load(
     channels = channels_of([entry for entries in parts.values() for entry in entries], stage.channels)
     spec = input_of(used, channels, stage.size, stage.fit)
     learning, choosing = (part(parts[name], dataset.classes, spec) for name in ("training", "selection"))
-    keep = learning.nbytes() + choosing.nbytes() <= stage.cache_gib * _GIB
+    needed, room = learning.nbytes() + choosing.nbytes(), stage.cache_gib * _GIB
+    keep = needed <= room
+    if memory is not None:
+        # images of another size, say: a search tries many
+        others = sum(image.nbytes for (*_, taken), image in memory.images.items() if taken != spec)
+        if 2 * needed + others <= room:  # there is room for them beside those of this training
+            learning.known = choosing.known = memory.images
     statistics = look_through(
         learning, keep=keep, workers=stage.workers, message=say("Reading training images"), progress=progress
     )

@@ -279,7 +279,16 @@ def test_members_that_are_done_are_not_trained_again(
         f"{STAGE}source = 'formula'\nformula = {{ classes = 3, per_class = 4, epochs = 1, batch = 4 }}\n",
     )
     options: dict[str, Any] = {"recipe": recipe, "folds": 2}
-    mikata.ensemble(data, out=hard_path / "whole", **options)
+    whole: list[Ensemble] = []
+
+    def keep(places: Any, run: Ensemble, *arguments: Any, **more: Any) -> None:
+        whole.append(run)
+        raise RuntimeError("enough")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ensembling, "finish", keep)
+        with pytest.raises(RuntimeError, match="enough"):
+            mikata.ensemble(data, out=hard_path / "whole", **options)
     # what does not depend on the fold is learnt once
     names = ["member 1/formula", "member 1", "member 2"]
     assert [path.relative_to(hard_path / "whole training").as_posix() for path in fitted] == names
@@ -303,12 +312,15 @@ def test_members_that_are_done_are_not_trained_again(
         mikata.train(data, out=out, recipe=recipe, overwrite=True)
     mikata.ensemble(data, out=out, resume=True, **options)
     assert [path.name for path in fitted] == ["formula", "member 1", "member 2"]
-    weights = [read_package(path).classifier.state_dict() for path in (hard_path / "whole", out)]
-    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    weights = read_package(out).classifier.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in whole[0].classifier.state_dict().items())
     assert not (hard_path / "broken training").exists()
 
 
-def test_stopping_keeps_what_was_learnt(hard_path: Path, trained: list[Run]) -> None:
+@pytest.mark.parametrize(("epoch", "ended"), [("poch 2", ["finished", "interrupted"]), ("", ["finished"])])
+def test_stopping_keeps_what_was_learnt(
+    hard_path: Path, trained: list[Run], epoch: str, ended: list[str]
+) -> None:
     class Stopping(Progress):
         def __init__(self) -> None:
             self.messages = [""]
@@ -319,7 +331,7 @@ def test_stopping_keeps_what_was_learnt(hard_path: Path, trained: list[Run]) -> 
 
         @property
         def cancelled(self) -> bool:
-            return len(trained) == 1 and "poch 2" in self.messages[-1]
+            return len(trained) == 1 and epoch in self.messages[-1]
 
     data = write_folders(hard_path / "data", count=8)
     recipe = write_recipe(hard_path, STAGE.replace("epochs = 1", "epochs = 3\nearly_stopping = 0"))
@@ -327,8 +339,9 @@ def test_stopping_keeps_what_was_learnt(hard_path: Path, trained: list[Run]) -> 
     with pytest.raises(Cancelled, match=r"member 2 of 2 was trained: no package is made.*resuming"):
         mikata.ensemble(data, out=hard_path / "model", recipe=recipe, folds=2, progress=stopping)
     assert any(message.startswith("member 2 of 2: ") for message in stopping.messages)
-    assert [run.stopped_by for run in trained] == ["finished", "interrupted"]
-    assert {path.name for path in (hard_path / "model training").iterdir()} == {"member 1", "member 2"}
+    assert [run.stopped_by for run in trained] == ended
+    assert not any("packaged" in message for message in stopping.messages)
+    assert (hard_path / "model training" / "member 1" / "state.pt").exists()
     assert not (hard_path / "model").exists()
 
 
@@ -342,6 +355,8 @@ def test_what_an_ensemble_cannot_be_made_of(hard_path: Path, monkeypatch: pytest
     values = write_table(hard_path / "values", rows, "file,value,patient")
     with pytest.raises(DataError, match="an ensemble is for classes only"):
         mikata.ensemble(values, out=hard_path / "x", recipe=recipe)
+    with pytest.raises(NetworkError, match="cannot be a member of another one"):
+        mikata.ensemble(few, out=hard_path / "x", recipe=recipe, network="2 x small_cnn", folds=2)
     with pytest.raises(ParameterError, match="folds"):
         mikata.ensemble(few, out=hard_path / "x", recipe=recipe, folds=1)
     before = write_package(hard_path / "model")

@@ -109,7 +109,7 @@ def ensemble(
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
-    """Several classifiers, each trained without another fold of the images, as one: steadier than any one of them.
+    """Several classifiers, each trained without another fold of the images; the mean of their probabilities is a package.
 
     Parameters
     ----------

@@ -83,8 +83,8 @@ class Alone:
             "low": one.low,
             "high": one.high,
             "difference": one.difference,
-            "from_": one.interval.low,
-            "to": one.interval.high,
+            "difference_low": one.interval.low,
+            "difference_high": one.interval.high,
             "n": self.units,
         }
         if not (math.isfinite(one.interval.low) and math.isfinite(one.interval.high)):
@@ -97,13 +97,13 @@ class Alone:
         if self.unit == "patient":
             return say(
                 "{figure} of the ensemble {ensemble:.3f}; of its {count} members alone {mean:.3f} on average (SD {sd:.3f}, "
-                "from {low:.3f} to {high:.3f}): difference {difference:+.3f}, 95 % interval {from_:+.3f} to {to:+.3f} "
+                "from {low:.3f} to {high:.3f}): difference {difference:+.3f}, 95 % interval {difference_low:+.3f} to {difference_high:+.3f} "
                 "({n} patients resampled).",
                 **values,
             )
         return say(
             "{figure} of the ensemble {ensemble:.3f}; of its {count} members alone {mean:.3f} on average (SD {sd:.3f}, "
-            "from {low:.3f} to {high:.3f}): difference {difference:+.3f}, 95 % interval {from_:+.3f} to {to:+.3f} "
+            "from {low:.3f} to {high:.3f}): difference {difference:+.3f}, 95 % interval {difference_low:+.3f} to {difference_high:+.3f} "
             "({n} images resampled, patients not known).",
             **values,
         )

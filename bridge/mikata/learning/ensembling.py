@@ -17,7 +17,7 @@ from mikata.learning.packaged import Told, finish
 from mikata.learning.places import Places
 from mikata.training import Memory, Recipe, Run, train
 from mikata.training import recipe as recipes
-from mikata.training.ensembles import Ensemble
+from mikata.training.ensembles import Ensemble, refuse_members
 from mikata.training.named import Within
 from mikata.training.processes import main_process
 from mikata.types import SILENT, Progress
@@ -72,6 +72,7 @@ def train_ensemble(
     else:
         progress = SILENT
     settings = recipes.read(recipe).change(**(changes or {}))
+    refuse_members(folds, settings.stage.network)
     dataset = datasets.read(data, progress=progress)
     _refuse_values(dataset)
     dealt = datasets.selection_folds(
@@ -107,26 +108,32 @@ def _train_members(
     runs: list[Run] = []
     for number, fold in enumerate(dealt, 1):
         where = say("member {number} of {total}", number=number, total=len(dealt))
-        run = train(
-            dataset,
-            settings,
-            folder=places.member(number),
-            progress=Within(progress, where, number - 1, len(dealt)),
-            parts=fold.parts,
-            read=read,
-            memory=memory,
-            resume=resume,
-        )
-        if run.stopped_by == "interrupted":
-            raise Cancelled(
-                say(
-                    "Stopped while member {number} of {total} was trained: no package is made. What was learnt is kept "
-                    "in {folder}; train the ensemble again, resuming, to go on.",
-                    number=number,
-                    total=len(dealt),
-                    folder=places.checkpoints,
-                )
+        stopped = Cancelled(
+            say(
+                "Stopped while member {number} of {total} was trained: no package is made. What was learnt is kept "
+                "in {folder}; train the ensemble again, resuming, to go on.",
+                number=number,
+                total=len(dealt),
+                folder=places.checkpoints,
             )
+        )
+        try:
+            run = train(
+                dataset,
+                settings,
+                folder=places.member(number),
+                progress=Within(progress, where, number - 1, len(dealt)),
+                parts=fold.parts,
+                read=read,
+                memory=memory,
+                resume=resume,
+            )
+        except Cancelled as error:
+            if not runs:
+                raise
+            raise stopped from error  # it knows nothing of the members before
+        if run.stopped_by == "interrupted":
+            raise stopped
         runs.append(run)
     return tuple(runs)
 

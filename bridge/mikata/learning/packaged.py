@@ -104,6 +104,10 @@ def train_package(
     if not main:
         raise SystemExit(0)  # of several processes that train together, the main one has all that follows
     # from here on nothing asks `progress` whether to stop: what was learnt is to be kept
+    if run.stopped_by == "interrupted":
+        progress.show(
+            say("Stopped: what was learnt is tested and packaged, Ctrl-C again breaks that off too")
+        )
     progress.show(say("Test"))
     run, scores, tuning = judge(run, progress=SILENT)
     return finish(places, run, scores, told, overwrite=overwrite, progress=progress, tuning=tuning)

@@ -40,14 +40,7 @@ def ensemble(classifiers: Sequence[Classifier]) -> Classifier:
     NetworkError
         If they are of different kinds, give a value, or are too few or too many.
     """
-    if not 2 <= len(classifiers) <= MOST_MEMBERS:
-        raise NetworkError(
-            say(
-                "An ensemble has from 2 to {most} members, not {count}.",
-                most=MOST_MEMBERS,
-                count=len(classifiers),
-            )
-        )
+    refuse_members(len(classifiers), "")
     if any(classifier.target is not None for classifier in classifiers):
         raise NetworkError(
             say("An ensemble is of classifiers: networks that give a value cannot be members.")
@@ -64,8 +57,7 @@ def ensemble(classifiers: Sequence[Classifier]) -> Classifier:
                         other=other.configuration[key],
                     )
                 )
-    if OF in first["network"]:
-        raise NetworkError(say("An ensemble cannot be a member of another one. Give its members."))
+    refuse_members(len(classifiers), first["network"])
     whole = Classifier(**first | {"network": f"{len(classifiers)}{OF}{first['network']}"})
     members = whole.network
     assert isinstance(members, Members)
@@ -248,6 +240,22 @@ class Ensemble:
             "seconds": round(self.seconds, 1),
             "members": [run.record() for run in self.runs],
         }
+
+
+def refuse_members(count: int, network: str) -> None:
+    """Say before any training why so many networks of this name cannot be one.
+
+    Raises
+    ------
+    NetworkError
+        If they are too few or too many, or ensembles themselves.
+    """
+    if not 2 <= count <= MOST_MEMBERS:
+        raise NetworkError(
+            say("An ensemble has from 2 to {most} members, not {count}.", most=MOST_MEMBERS, count=count)
+        )
+    if OF in network:
+        raise NetworkError(say("An ensemble cannot be a member of another one. Give its members."))
 
 
 def _mark(entry: Entry) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from mikata.learning import ensembling
 from mikata.networks import read_package
 from mikata.packaging.trained import formula_image
 from mikata.training import Run, fitting, stages, train
+from mikata.training import plan as plans
 from mikata.training import recipe as recipes
 from mikata.training.ensembles import Ensemble, ensemble
 from mikata.types import Progress
@@ -188,7 +189,7 @@ def test_an_ensemble_from_a_table(
     before = write_table(hard_path / "data", patients(9, 2), name="before.csv")
     recipe = write_recipe(hard_path, f"{STAGE}data = '{before}'\n{STAGE}source = 'previous'\n")
     planned: list[Any] = []
-    plan = stages.plan
+    plan = plans.plan
 
     def spy(*arguments: Any) -> Any:
         planned.append(plan(*arguments))

@@ -33,6 +33,7 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     assert found["menu"] == {
         "Learn": [
             "Train Network...",
+            "Train Ensemble...",
             "Derive Recipe...",
             "Compare Recipes...",
             "Search Settings...",

@@ -132,6 +132,29 @@ def test_going_on_from_every_step_gives_the_same(
     assert load(states[0])["made_by"]["torch"] == torch.__version__
 
 
+def test_going_on_after_pictures_drawn_by_formula(
+    stripes: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
+) -> None:
+    file = tmp_path / "formula.toml"
+    pictures = "{ classes = 3, per_class = 4, epochs = 1, batch = 4 }"
+    file.write_text(f'[[stage]]\nsource = "formula"\nformula = {pictures}\n', encoding="utf-8")
+    recipe = recipes.read(file, changes=QUICK | {"epochs": 2})
+    whole = train(stripes, recipe, folder=tmp_path / "whole")
+    original = Loop.after_step
+
+    def break_off(self: Loop) -> None:
+        original(self)
+        if self.checkpoints.folder.name != "formula":
+            raise RuntimeError("the lights go out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "after_step", break_off)
+        with pytest.raises(RuntimeError, match="lights"):
+            train(stripes, recipe, folder=tmp_path / "run")
+    # the pictures are not learnt again, and what comes after them begins with the same weights all the same
+    assert_same(train(stripes, recipe, folder=tmp_path / "run", resume=True), whole)
+
+
 def test_going_on_twice_and_after_the_end(
     stripes: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
 ) -> None:

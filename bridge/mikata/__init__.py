@@ -9,7 +9,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mikata.commands import COMMANDS, compare, derive, doctor, formula, grad_cam, predict, search, train
+from mikata.commands import (
+    COMMANDS,
+    compare,
+    derive,
+    doctor,
+    ensemble,
+    formula,
+    grad_cam,
+    predict,
+    search,
+    train,
+)
 from mikata.errors import MikataError
 from mikata.types import Image, Progress, Region, Result, Table
 
@@ -43,6 +54,7 @@ __all__ = [
     "compare",
     "derive",
     "doctor",
+    "ensemble",
     "formula",
     "grad_cam",
     "predict",

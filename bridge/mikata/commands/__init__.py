@@ -4,12 +4,24 @@ from mikata.command import Command, declaration
 from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
 from mikata.commands.formula import formula
-from mikata.commands.learn import train
+from mikata.commands.learn import ensemble, train
 from mikata.commands.predict import predict
 from mikata.commands.stages import compare, derive, search
 
 COMMANDS: tuple[Command, ...] = tuple(
-    declaration(function) for function in (train, derive, compare, search, formula, predict, grad_cam, doctor)
+    declaration(function)
+    for function in (train, ensemble, derive, compare, search, formula, predict, grad_cam, doctor)
 )
 
-__all__ = ["COMMANDS", "compare", "derive", "doctor", "formula", "grad_cam", "predict", "search", "train"]
+__all__ = [
+    "COMMANDS",
+    "compare",
+    "derive",
+    "doctor",
+    "ensemble",
+    "formula",
+    "grad_cam",
+    "predict",
+    "search",
+    "train",
+]

@@ -18,13 +18,14 @@ import numpy as np
 from mikata import datasets
 from mikata.comparison.kinds import refuse_values
 from mikata.comparison.space import Space, space_of, suggest
-from mikata.comparison.trials import Within, train_fold
+from mikata.comparison.trials import train_fold
 from mikata.datasets import Dataset
 from mikata.errors import Cancelled, NetworkError, OutputError, TrainingError
 from mikata.language import say
 from mikata.outputs import probe, write_csv, write_text
 from mikata.training import Memory, Recipe
 from mikata.training import recipe as recipes
+from mikata.training.named import Within
 from mikata.training.writing import as_toml
 from mikata.types import Plot, Progress, Table
 

@@ -25,7 +25,7 @@ from mikata.evaluation import Report, evaluate
 from mikata.language import say
 from mikata.outputs import written
 from mikata.training import Memory, Recipe, Run, train
-from mikata.training.named import Named
+from mikata.training.named import Within
 from mikata.types import SILENT, Progress
 
 
@@ -129,21 +129,6 @@ def run_trials(
         {name: tuple(values) for name, values in seconds.items()},
         {name: tuple(values) for name, values in histories.items()},
     )
-
-
-class Within(Named):
-    """One training among many: the bar shows all of them."""
-
-    def __init__(self, progress: Progress, where: str, done: int, total: int) -> None:
-        super().__init__(progress, where)
-        self._done = done
-        self._total = total
-
-    def show(self, message: str, done: int = 0, total: int = 0) -> None:
-        """Show it within the whole."""
-        inner = done / total if total else 0.0
-        steps = 1000  # a bar of whole numbers that also moves within a training
-        super().show(message, round(steps * (self._done + min(inner, 1.0))), steps * self._total)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Labelled images: a folder or a table read into a `Dataset`, its split and its folds by patient."""
 
 from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Picture, references_of
-from mikata.datasets.folding import Fold, fold_of_each, folds
+from mikata.datasets.folding import Fold, fold_of_each, folds, selection_folds
 from mikata.datasets.reading import read, read_unlabelled
 from mikata.datasets.splitting import split
 from mikata.datasets.values import values_of
@@ -18,6 +18,7 @@ __all__ = [
     "read",
     "read_unlabelled",
     "references_of",
+    "selection_folds",
     "split",
     "values_of",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.datasets.entries import PARTS, Dataset, Entry
-from mikata.datasets.splitting import check_given, deal, groups_of
+from mikata.datasets.splitting import check_given, deal, groups_of, split
 from mikata.datasets.values import refuse_empty_parts, strata
 from mikata.errors import DataError, ParameterError
 from mikata.language import say
@@ -120,6 +120,59 @@ def folds(
     return tuple(found)
 
 
+def selection_folds(
+    dataset: Dataset, *, count: int = 5, test: float = 0.2, selection: float = 0.2, seed: int = 0
+) -> tuple[Fold, ...]:
+    """Split off one test part, and deal the rest into folds, each of which is the selection part once.
+
+    The test part is that of `split` with the same shares and seed, so that one network and an ensemble of as many as
+    there are folds are tested on the same images. All others are dealt as in `folds`: patients and copies of one image
+    stay together, and images and patients of each class are spread in proportion. Whether the table marks one of them
+    as ``training`` or ``selection`` makes no difference, since each fold is both.
+
+    Parameters
+    ----------
+    count:
+        Number of folds K, at least 2.
+    test, selection, seed:
+        As of `split`; images that the table's column ``split`` marks as ``test`` are the test part.
+
+    Returns
+    -------
+    tuple of Fold
+        K, of one repeat. The test part is the same in all; the selection parts share no image and are together all
+        others; what is in neither is the training part.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be split, or a class has fewer patients (images) outside the test part than folds.
+    ParameterError
+        If a number is out of range.
+    """
+    if count < 2:
+        raise ParameterError(say("There must be at least 2 folds, not {count}.", count=count))
+    entries = dataset.entries
+    tested = {id(entry) for entry in split(dataset, test=test, selection=selection, seed=seed)["test"]}
+    kept = np.array([i for i, entry in enumerate(entries) if id(entry) in tested], np.int64)
+    open_ = np.array([i for i, entry in enumerate(entries) if id(entry) not in tested], np.int64)
+    groups = groups_of(entries)
+    _refuse_few_groups(dataset, open_, groups, count, beside_test=True)
+    numbers, classes = strata(dataset)
+    members = np.array([groups[i] for i in open_])
+    chosen = deal(numbers[open_], members, np.full(count, 1 / count), classes, [seed, 0])
+    found = []
+    for number in range(count):
+        positions = {"training": open_[chosen != number], "selection": open_[chosen == number], "test": kept}
+        indices = {part: tuple(positions[part].tolist()) for part in PARTS}
+        parts = {part: tuple(entries[i] for i in indices[part]) for part in PARTS}
+        fold = Fold(0, number, parts, indices)
+        _refuse_missing_classes(dataset, fold)
+        refuse_empty_parts(dataset, fold.parts)
+        found.append(fold)
+    return tuple(found)
+
+
 def fold_of_each(found: Sequence[Fold], size: int) -> tuple[NDArray[np.int64], ...]:
     """In which fold each image is tested.
 
@@ -158,7 +211,9 @@ def _check_numbers(count: int, repeats: int, selection: float) -> None:
         )
 
 
-def _refuse_few_groups(dataset: Dataset, open_: NDArray[np.int64], groups: list[int], count: int) -> None:
+def _refuse_few_groups(
+    dataset: Dataset, open_: NDArray[np.int64], groups: list[int], count: int, *, beside_test: bool = False
+) -> None:
     if dataset.values:
         return
     found: dict[str, set[int]] = {name: set() for name in dataset.classes}
@@ -167,6 +222,28 @@ def _refuse_few_groups(dataset: Dataset, open_: NDArray[np.int64], groups: list[
     name, few = min(found.items(), key=lambda item: len(item[1]))
     if len(few) >= count:
         return
+    if beside_test and dataset.has_patients:
+        raise DataError(
+            say(
+                "{path}: outside the test part the class '{name}' has only {found} patients that can be told apart, "
+                "too few for {count} folds. Use fewer folds (at least 2), add some, or leave the class out.",
+                path=dataset.path,
+                name=name,
+                found=len(few),
+                count=count,
+            )
+        )
+    if beside_test:
+        raise DataError(
+            say(
+                "{path}: outside the test part the class '{name}' has only {found} images that can be told apart, "
+                "too few for {count} folds. Use fewer folds (at least 2), add some, or leave the class out.",
+                path=dataset.path,
+                name=name,
+                found=len(few),
+                count=count,
+            )
+        )
     if dataset.has_patients:
         raise DataError(
             say(

@@ -19,12 +19,13 @@ from mikata.evaluation.scoring import score
 from mikata.language import say
 from mikata.networks.inputs import TakesImages
 from mikata.training.data import WholeBatches, part
+from mikata.training.ensembles import Ensemble
 from mikata.training.run import Run
 from mikata.types import SILENT, Progress
 
 
 class ModelLike(TakesImages, Protocol):
-    """What :func:`evaluate` needs: a `mikata.networks.Model` or a `mikata.training.Run`."""
+    """What :func:`evaluate` needs: a `mikata.networks.Model`, a `mikata.training.Run` or an `Ensemble`."""
 
     @property
     def classifier(self) -> Classifier:
@@ -140,11 +141,12 @@ def judged(
 
 def _known(model: ModelLike, entries: Sequence[Entry]) -> tuple[Dataset | None, int]:
     """The data set where these are its test part and the model is of the others; how many it has learnt from."""
-    if not isinstance(model, Run):
+    if not isinstance(model, Run | Ensemble):
         return None, 0
-    if tuple(entries) == model.parts["test"]:
+    runs = (model,) if isinstance(model, Run) else model.runs
+    if all(tuple(entries) == run.parts["test"] for run in runs):
         return model.dataset, 0
-    used = (*model.parts["training"], *model.parts["selection"])
+    used = [entry for run in runs for part in ("training", "selection") for entry in run.parts[part]]
     pictures = {entry.picture.digest for entry in used}
     patients = {entry.patient for entry in used} - {""}
     return None, sum(entry.picture.digest in pictures or entry.patient in patients for entry in entries)

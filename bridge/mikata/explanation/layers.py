@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mikata.architecture import Members
 from mikata.errors import NetworkError
 from mikata.language import say
 
@@ -98,9 +99,19 @@ def target_layer(network: nn.Module, batch: Tensor) -> str:
     Raises
     ------
     NetworkError
-        If no layer has a map of more than one cell.
+        If no layer has a map of more than one cell, or the network is an ensemble.
     """
     network = uncompiled(network)
+    if isinstance(network, Members):
+        raise NetworkError(
+            say(
+                "The network is an ensemble of {count} networks, each with feature maps of its own: no layer's map is that "
+                "of the whole, and the mean of their heat maps is not that of the mean. Explain a package of one network, "
+                "or name a layer of one member, such as {layer}, to see what the ensemble takes from this member.",
+                count=len(network.members),
+                layer=_layer_of_first(network, batch),
+            )
+        )
     key = (tuple(batch.shape[1:]), tuple((name, type(module)) for name, module in network.named_modules()))
     known = _found.setdefault(network, {})
     if key not in known:
@@ -108,6 +119,12 @@ def target_layer(network: nn.Module, batch: Tensor) -> str:
         calls, scores = _watch(network, batch)
         known[key] = _choose(calls, scores, _image_size(batch))
     return known[key]
+
+
+def _layer_of_first(network: Members, batch: Tensor) -> str:
+    """The layer of an ensemble's first member that a heat map of this member alone is best taken from."""
+    member = network.members[0]
+    return f"members.0.{target_layer(member, batch)}"
 
 
 def layer_names(network: nn.Module, batch: Tensor) -> dict[str, Grid]:

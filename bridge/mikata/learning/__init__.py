@@ -1,8 +1,9 @@
-"""From labelled images to a tested package with a report: the work of the Train command."""
+"""From labelled images to a tested package with a report: the work of the Train commands."""
 
+from mikata.learning.ensembling import train_ensemble
 from mikata.learning.figures import interval_words
 from mikata.learning.learnt import Learnt
 from mikata.learning.packaged import train_package
 from mikata.learning.page import sections
 
-__all__ = ["Learnt", "interval_words", "sections", "train_package"]
+__all__ = ["Learnt", "interval_words", "sections", "train_ensemble", "train_package"]

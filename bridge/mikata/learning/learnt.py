@@ -8,11 +8,13 @@ from pathlib import Path
 
 from mikata.evaluation import Report, ValueReport
 from mikata.language import joined, say
+from mikata.learning.alone import Alone
 from mikata.learning.figures import amount, error_words, interval_words, share
 from mikata.learning.tuning import Tuning
 from mikata.outputs import first_few
 from mikata.packaging import CheckReport
 from mikata.training import Run
+from mikata.training.ensembles import Ensemble
 from mikata.types import Plot, Table
 
 
@@ -23,16 +25,18 @@ class Learnt:
     Attributes
     ----------
     run, scores:
-        The training, and what its test found.
+        The training, or those of an ensemble's members, and what its test found.
     package, archive, page, test_images:
         The package's folder, the same as a zip for deepImageJ, the report, and what was said of each test image.
     checked:
         Whether each kind of the package's weights gives its test output.
     tuning:
         How it compares with the network it started from, where that knew the same classes.
+    alone:
+        What an ensemble's members are worth alone; None of one network, or where that could not be measured.
     """
 
-    run: Run
+    run: Run | Ensemble
     scores: Report | ValueReport
     package: Path
     archive: Path
@@ -40,6 +44,7 @@ class Learnt:
     test_images: Path
     checked: CheckReport
     tuning: Tuning | None = None
+    alone: Alone | None = None
 
     @property
     def message(self) -> str:
@@ -55,7 +60,7 @@ class Learnt:
         """What came out, naming no file, for pages that are given on."""
         run = self.run
         sentences = [self._result()]
-        if run.stopped_by == "interrupted":
+        if isinstance(run, Run) and run.stopped_by == "interrupted":
             sentences.append(
                 say(
                     "The training was stopped in epoch {epoch}; the package holds the weights of epoch {best}, "
@@ -67,6 +72,8 @@ class Learnt:
             )
         if self.tuning is not None:
             sentences += [self.tuning.choice.sentence(), self.tuning.verdict.sentence()]
+        if self.alone is not None:
+            sentences.append(self.alone.sentence())
         sentences += run.notes
         if run.dataset.skipped:
             sentences.append(say("{count} file(s) could not be used.", count=len(run.dataset.skipped)))
@@ -123,6 +130,18 @@ class Learnt:
         return Table(f"Test of {self.package.name}", columns, tuple(rows), append=False)
 
     @property
+    def tables(self) -> tuple[Table, ...]:
+        """All that was measured: `table`, and of an ensemble its figures beside those of its members."""
+        if self.alone is None:
+            return (self.table,)
+        return self.table, self.alone.table(f"Members of {self.package.name}")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that was written."""
+        return self.package, self.archive, self.page, self.test_images
+
+    @property
     def predictions(self) -> Table:
         """What the network says of each test image; patients as they are called in all results."""
         classes, scores = self.run.classes, self.scores
@@ -146,13 +165,20 @@ class Learnt:
 
     @property
     def curves(self) -> Plot:
-        """Loss over the epochs."""
-        epochs = tuple(float(row["epoch"]) for row in self.run.history)
-        series = [(part, epochs, tuple(row[f"{part}_loss"] for row in self.run.history)) for part in _PARTS]
+        """Loss over the epochs; of an ensemble, of each member under its number."""
+        if isinstance(self.run, Run):
+            series = _losses(self.run, "")
+        else:
+            series = [one for n, run in enumerate(self.run.runs, 1) for one in _losses(run, f" {n}")]
         return Plot(f"Training of {self.package.name}", "epoch", "loss", tuple(series))
 
 
 _PARTS = ("training", "selection")
+
+
+def _losses(run: Run, member: str) -> list[tuple[str, tuple[float, ...], tuple[float, ...]]]:
+    epochs = tuple(float(row["epoch"]) for row in run.history)
+    return [(f"{part}{member}", epochs, tuple(row[f"{part}_loss"] for row in run.history)) for part in _PARTS]
 
 
 def defined(value: float) -> float | str:

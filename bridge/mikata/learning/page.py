@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mikata import datasets, evaluation, report
+from mikata.datasets import Dataset
 from mikata.evaluation import Report, Score, ValueReport, words
 from mikata.language import duration, say
+from mikata.learning import members
 from mikata.learning.figures import amount, error_words, interval_words, share
 from mikata.learning.learnt import Learnt
+from mikata.learning.training_words import counted, end, normalisation
 from mikata.training import Run, methods
-from mikata.training.fitting import StoppedBy
+from mikata.training.ensembles import Ensemble
 from mikata.training.run import data_record
 from mikata.types import Table
 
@@ -23,6 +27,34 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
     run, scores = learnt.run, learnt.scores
     return [
         *(_of_values(scores) if isinstance(scores, ValueReport) else _of_classes(learnt, scores)),
+        *(_training(run) if isinstance(run, Run) else members.training(run, _common(run.runs[0]))),
+        (
+            say("Data"),
+            report.paragraph(_split(run))
+            + report.table(_counts(run) if isinstance(run, Run) else members.counts(run))
+            + report.pairs(
+                {
+                    say("truth rests on"): _listed(
+                        (say("not stated") if name == datasets.NOT_STATED else name, count)
+                        for name, count in run.dataset.references.items()
+                    ),
+                    **_kinds(run.dataset),
+                    say("files that could not be used"): len(run.dataset.skipped),
+                    say("test images that could not be judged"): len(scores.skipped),
+                    say("columns not used"): ", ".join(run.dataset.ignored_columns) or say("none"),
+                    say("fingerprint"): run.dataset.fingerprint,
+                }
+            ),
+        ),
+        *_stages(run),
+        (say("For the methods section"), report.paragraph(_methods(run))),
+        (say("The package"), _package(learnt)),
+    ]
+
+
+def _training(run: Run) -> list[tuple[str, str]]:
+    """How one network was trained."""
+    return [
         (
             say("How it was trained"),
             report.plot(
@@ -34,50 +66,53 @@ def sections(learnt: Learnt) -> list[tuple[str, str]]:
             )
             + report.pairs(
                 {
-                    say("network"): run.recipe.stage.network,
-                    say("recipe"): Path(run.recipe.source).name,
-                    say("started from"): _start(run),
-                    say("weights"): run.fitted.sentence() or say("random"),
-                    say("normalisation"): _normalisation(run),
+                    **_common(run),
+                    say("normalisation"): normalisation(run),
                     say("epochs"): say(
                         "{count}, kept: {best} (lowest selection loss)",
                         count=len(run.history),
                         best=run.best_epoch,
                     ),
-                    say("ended"): _end(run),
+                    say("ended"): end(run),
                     say("seed"): run.seed,
                     say("device"): run.device,
                     say("time"): say("{seconds:.0f} s", seconds=run.seconds),
                 }
             ),
-        ),
-        (
-            say("Data"),
-            report.paragraph(
-                say(
-                    "The split is {split}. The test images were used once, after the training.",
-                    split=run.split_words(say),
-                )
-            )
-            + report.table(_counts(run))
-            + report.pairs(
-                {
-                    say("truth rests on"): _listed(
-                        (say("not stated") if name == datasets.NOT_STATED else name, count)
-                        for name, count in run.dataset.references.items()
-                    ),
-                    **_kinds(run),
-                    say("files that could not be used"): len(run.dataset.skipped),
-                    say("test images that could not be judged"): len(scores.skipped),
-                    say("columns not used"): ", ".join(run.dataset.ignored_columns) or say("none"),
-                    say("fingerprint"): run.dataset.fingerprint,
-                }
-            ),
-        ),
-        *_stages(run),
-        (say("For the methods section"), report.paragraph(methods.paragraph(run, say))),
-        (say("The package"), _package(learnt)),
+        )
     ]
+
+
+def _common(run: Run) -> dict[str, object]:
+    """What networks of one recipe and one start have in common."""
+    return {
+        say("network"): run.recipe.stage.network,
+        say("recipe"): Path(run.recipe.source).name,
+        say("started from"): _start(run),
+        say("weights"): run.fitted.sentence() or say("random"),
+    }
+
+
+def _split(run: Run | Ensemble) -> str:
+    """Who learnt from what, in sentences."""
+    if isinstance(run, Run):
+        return say(
+            "The split is {split}. The test images were used once, after the training.",
+            split=run.split_words(say),
+        )
+    return say(
+        "The split is {split}: the test part, and {count} folds of all other images. Each member learnt from all folds but "
+        "the one of its number, which chose its epoch. The test images were used once, after all trainings, for the "
+        "ensemble and for each member alone; nothing was chosen by them.",
+        split=run.runs[0].split_words(say),
+        count=len(run.runs),
+    )
+
+
+def _methods(run: Run | Ensemble) -> str:
+    if isinstance(run, Run):
+        return methods.paragraph(run, say)
+    return methods.ensemble_paragraph(run, say)
 
 
 def _of_classes(learnt: Learnt, scores: Report) -> list[tuple[str, str]]:
@@ -95,6 +130,7 @@ def _of_classes(learnt: Learnt, scores: Report) -> list[tuple[str, str]]:
             + report.scores(scores),
         ),
         *_tuning(learnt),
+        *([] if learnt.alone is None else members.alone(learnt.alone)),
         (say("If it may abstain"), _abstention(scores)),
     ]
 
@@ -180,22 +216,28 @@ def _bounds(score: Score) -> str:
     return f"{share(score.value)} ({share(score.interval.low)} – {share(score.interval.high)})"
 
 
-def _stages(run: Run) -> list[tuple[str, str]]:
-    """What came before the last stage, where anything did."""
-    if not run.earlier:
+def _stages(run: Run | Ensemble) -> list[tuple[str, str]]:
+    """What came before the last stage, where anything did; of an ensemble, what its members do not share as well."""
+    runs = (run,) if isinstance(run, Run) else run.runs
+    if not any(one.earlier for one in runs):
         return []
     columns = (say("stage"), say("classes"), say("images left out"), say("epochs"), say("time"))
-    rows = [
-        (
-            record["name"] or say("stage {number}", number=number),
-            ", ".join(record.get("classes", ())) or "–",
-            record.get("left_out", 0),
-            len(record["history"]),
-            duration(record["seconds"]),
-        )
-        for number, record in enumerate(run.earlier, 1)
-    ]
-    return [(say("The stages before"), report.table(Table("", columns, tuple(rows))))]
+    rows = [[_stage(number, record) for number, record in enumerate(one.earlier, 1)] for one in runs]
+    heading = say("The stages before")
+    if all(one.earlier == runs[0].earlier for one in runs):
+        return [(heading, report.table(Table("", columns, tuple(rows[0]))))]
+    of_each = tuple((number, *row) for number, own in enumerate(rows, 1) for row in own)
+    return [(heading, report.table(Table("", (say("member"), *columns), of_each)))]
+
+
+def _stage(number: int, record: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        record["name"] or say("stage {number}", number=number),
+        ", ".join(record.get("classes", ())) or "–",
+        record.get("left_out", 0),
+        len(record["history"]),
+        duration(record["seconds"]),
+    )
 
 
 def _parts() -> dict[str, str]:
@@ -214,35 +256,15 @@ def _start(run: Run) -> str:
     return starts[source] if source in starts else Path(source).name
 
 
-def _end(run: Run) -> str:
-    ends: dict[StoppedBy, str] = {
-        "finished": say("finished"),
-        "early stopping": say("early stopping"),
-        "interrupted": say("interrupted"),
-    }
-    return ends[run.stopped_by]
-
-
 def _count(run: Run, part: str, label: str) -> str:
-    entries = [entry for entry in run.parts[part] if entry.label == label]
-    if not run.dataset.has_patients:
-        return say("{n} images", n=len(entries))
-    patients = len({entry.patient for entry in entries})
-    return say("{n} images of {patients} patients", n=len(entries), patients=patients)
+    return counted([entry for entry in run.parts[part] if entry.label == label], run.dataset)
 
 
-def _normalisation(run: Run) -> str:
-    """The numbers the network really uses, whatever they come from."""
-    configuration = run.classifier.configuration
-    pairs = zip(configuration["mean"], configuration["std"], strict=True)
-    return "(value - mean) / std, " + ", ".join(f"mean {m:.4g}, std {s:.4g}" for m, s in pairs)
-
-
-def _kinds(run: Run) -> dict[str, str]:
+def _kinds(dataset: Dataset) -> dict[str, str]:
     """How many images there are of each site, view and so on, where the table says it."""
     found = {}
     for column in ("site", "view", "phase", "laterality"):
-        counts = Counter(getattr(entry, column) for entry in run.dataset.entries)
+        counts = Counter(getattr(entry, column) for entry in dataset.entries)
         if 1 < len(counts) <= _MOST_KINDS or (len(counts) == 1 and "" not in counts):
             found[column] = _listed((k or say("not stated"), n) for k, n in sorted(counts.items()))
     return found

@@ -13,6 +13,7 @@ from mikata.datasets import Entry
 from mikata.evaluation import Choice, Report, ValueReport, Verdict
 from mikata.evaluation.running import ModelLike
 from mikata.language import say
+from mikata.learning.pairing import in_common
 from mikata.networks import Model
 from mikata.training import Run
 from mikata.types import Progress
@@ -81,10 +82,7 @@ def judge(run: Run, progress: Progress) -> tuple[Run, Report | ValueReport, Tuni
 
 def _both(reports: list[Report], run: Run) -> tuple[tuple[Entry, ...], tuple[str, ...], _Shares, _Shares]:
     """Entries, classes and probabilities of both, of the images that both could judge."""
-    known = [{entry.file: n for n, entry in enumerate(report.entries)} for report in reports]
-    entries = tuple(entry for entry in reports[1].entries if entry.file in known[0])
-    rows = [[places[entry.file] for entry in entries] for places in known]
-    base, tuned = (report.probabilities[row] for report, row in zip(reports, rows, strict=True))
+    entries, (base, tuned) = in_common(reports)
     return entries, run.classes, base, tuned
 
 

@@ -10,9 +10,13 @@ from typing import Any, Literal
 import torch
 
 from mikata.architecture import MOST_MEMBERS, OF, Classifier, Members
+from mikata.datasets import Dataset, Entry
 from mikata.errors import NetworkError
 from mikata.language import say
-from mikata.training.run import NOTICE, Run
+from mikata.training import methods
+from mikata.training.fitting import StoppedBy
+from mikata.training.recipe import Recipe
+from mikata.training.run import NOTICE, Run, data_record
 
 
 def ensemble(classifiers: Sequence[Classifier]) -> Classifier:
@@ -36,14 +40,7 @@ def ensemble(classifiers: Sequence[Classifier]) -> Classifier:
     NetworkError
         If they are of different kinds, give a value, or are too few or too many.
     """
-    if not 2 <= len(classifiers) <= MOST_MEMBERS:
-        raise NetworkError(
-            say(
-                "An ensemble has from 2 to {most} members, not {count}.",
-                most=MOST_MEMBERS,
-                count=len(classifiers),
-            )
-        )
+    refuse_members(len(classifiers), "")
     if any(classifier.target is not None for classifier in classifiers):
         raise NetworkError(
             say("An ensemble is of classifiers: networks that give a value cannot be members.")
@@ -60,8 +57,7 @@ def ensemble(classifiers: Sequence[Classifier]) -> Classifier:
                         other=other.configuration[key],
                     )
                 )
-    if OF in first["network"]:
-        raise NetworkError(say("An ensemble cannot be a member of another one. Give its members."))
+    refuse_members(len(classifiers), first["network"])
     whole = Classifier(**first | {"network": f"{len(classifiers)}{OF}{first['network']}"})
     members = whole.network
     assert isinstance(members, Members)
@@ -87,7 +83,12 @@ class Ensemble:
     Attributes
     ----------
     runs:
-        The members, of one recipe but for the seed and the split.
+        The members, of one recipe and data set but for the seed and the split.
+    own_notes:
+        What went otherwise than the recipe says, beside what the members say of themselves.
+    alone:
+        What the members are worth alone, on the ensemble's test images, as plain JSON values; None where that was not
+        measured.
 
     Raises
     ------
@@ -96,6 +97,8 @@ class Ensemble:
     """
 
     runs: tuple[Run, ...]
+    own_notes: tuple[str, ...] = ()
+    alone: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         first = self.runs[0]
@@ -110,6 +113,10 @@ class Ensemble:
                             other=getattr(other, key),
                         )
                     )
+            if other.dataset.fingerprint != first.dataset.fingerprint:
+                raise NetworkError(
+                    say("These trainings cannot be one ensemble: their data sets are not the same images.")
+                )
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -148,26 +155,112 @@ class Ensemble:
         return min(low), max(high)
 
     @property
+    def dataset(self) -> Dataset:
+        """What the members were trained on."""
+        return self.runs[0].dataset
+
+    @property
+    def recipe(self) -> Recipe:
+        """The first member's; the others' differ in the seed at most."""
+        return self.runs[0].recipe
+
+    @property
+    def tested(self) -> tuple[Entry, ...]:
+        """The images of every member's test part."""
+        others = [set(map(_mark, run.parts["test"])) for run in self.runs[1:]]
+        return tuple(e for e in self.runs[0].parts["test"] if all(_mark(e) in other for other in others))
+
+    @property
+    def folded(self) -> bool:
+        """Whether the members learnt from folds: of all images but one test part, each in one selection part."""
+        tested = {_mark(entry) for entry in self.tested}
+        chosen = [_mark(entry) for run in self.runs for entry in run.parts["selection"]]
+        rest = {_mark(entry) for part in self.runs[0].parts.values() for entry in part} - tested
+        return (
+            all(len(run.parts["test"]) == len(tested) for run in self.runs)
+            and len(chosen) == len(rest)
+            and set(chosen) == rest
+        )
+
+    @property
+    def parts(self) -> dict[str, tuple[Entry, ...]]:
+        """Images by what they were used for.
+
+        Of folds ``fold 1`` and so on, each of which chose the epoch of the member of this number and taught the others,
+        else ``used`` by any member; and ``test``, as `tested`.
+        """
+        if self.folded:
+            found = {f"fold {number}": run.parts["selection"] for number, run in enumerate(self.runs, 1)}
+        else:
+            tested = {_mark(entry) for entry in self.tested}
+            found = {"used": tuple(e for e in self.dataset.entries if _mark(e) not in tested)}
+        return found | {"test": self.tested}
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """``interrupted`` where any member's training was, else ``finished``."""
+        return "interrupted" if any(run.stopped_by == "interrupted" for run in self.runs) else "finished"
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all trainings."""
+        return sum(run.seconds for run in self.runs)
+
+    @property
+    def device(self) -> str:
+        """Where they ran; each place once."""
+        return "; ".join(dict.fromkeys(run.device for run in self.runs))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What went otherwise than the recipe says, each sentence once."""
+        return tuple(dict.fromkeys([*self.own_notes, *(note for run in self.runs for note in run.notes)]))
+
+    @property
     def grouping(self) -> str:
         """How the splits kept images together."""
         return self.runs[0].grouping
 
     @property
     def methods(self) -> str:
-        """How its members were trained, as a paragraph for a methods section."""
-        return (
-            f"The mean of the probabilities of {len(self.runs)} networks, trained with other seeds or folds. "
-            f"Of the first: {self.runs[0].methods}"
-        )
+        """How its members were trained, as an English paragraph for a methods section."""
+        return methods.ensemble_paragraph(self)
 
     def record(self) -> dict[str, Any]:
         """How its members were trained, as plain JSON values."""
         return {
             "notice": NOTICE,
             "configuration": dict(self.classifier.configuration),
+            "classes": list(self.classes),
             "combined_by": "mean of probabilities",
+            "data": data_record(self.dataset, self.parts, self.runs[0].split),
+            "methods": self.methods,
+            "notes": list(self.notes),
+            "members_alone": self.alone,
+            "seconds": round(self.seconds, 1),
             "members": [run.record() for run in self.runs],
         }
+
+
+def refuse_members(count: int, network: str) -> None:
+    """Say before any training why so many networks of this name cannot be one.
+
+    Raises
+    ------
+    NetworkError
+        If they are too few or too many, or ensembles themselves.
+    """
+    if not 2 <= count <= MOST_MEMBERS:
+        raise NetworkError(
+            say("An ensemble has from 2 to {most} members, not {count}.", most=MOST_MEMBERS, count=count)
+        )
+    if OF in network:
+        raise NetworkError(say("An ensemble cannot be a member of another one. Give its members."))
+
+
+def _mark(entry: Entry) -> tuple[str, str]:
+    """What tells an image from the others of its data set."""
+    return str(entry.file), entry.picture.digest
 
 
 def _parts(member: Any) -> tuple[Any, Any]:

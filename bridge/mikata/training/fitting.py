@@ -212,9 +212,6 @@ def _keep_after_stop(loop: Loop, error: BaseException) -> None:
                 )
             ) from error
         raise Cancelled(say("Stopped before the first epoch had ended: nothing is kept.")) from error
-    loop.watch.progress.show(
-        say("Stopped: what was learnt is tested and packaged, Ctrl-C again breaks that off too")
-    )
 
 
 def _keep_after_error(loop: Loop) -> None:

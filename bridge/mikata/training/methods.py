@@ -10,6 +10,7 @@ from mikata.language import duration, english, joined
 from mikata.training.stage import Stage
 
 if TYPE_CHECKING:
+    from mikata.training.ensembles import Ensemble
     from mikata.training.run import Run
 
 Say = Callable[..., str]
@@ -27,6 +28,33 @@ def paragraph(run: Run, say: Say = english) -> str:
     parts = [_network(run, say), *(_earlier(record, say) for record in run.earlier), _images(run, say)]
     parts += [_learning(stage, run, say), _end(run, say), _place(run, say)]
     return joined(parts)
+
+
+def ensemble_paragraph(ensemble: Ensemble, say: Say = english) -> str:
+    """The same of several trainings whose probabilities are averaged; the first one's is given in full.
+
+    Parameters
+    ----------
+    say:
+        As of `paragraph`.
+    """
+    runs = ensemble.runs
+    if ensemble.folded:
+        how = say(
+            "All images but those of the test part were dealt into {count} folds, and {count} networks were trained, each "
+            "on all folds but one, which chose its epoch. The classifier gives the mean of their probabilities.",
+            count=len(runs),
+        )
+    else:
+        how = say(
+            "The classifier gives the mean of the probabilities of {count} networks, trained with other seeds or folds.",
+            count=len(runs),
+        )
+    best = say("Epochs kept: {epochs}.", epochs=", ".join(str(run.best_epoch) for run in runs))
+    first = say("Of the first network: {paragraph}", paragraph=paragraph(runs[0], say))
+    whole = say("All networks together took {time}.", time=duration(ensemble.seconds, say))
+    own = [note for note in ensemble.notes if note not in runs[0].notes]
+    return joined([how, best, whole, *own, first])
 
 
 def _network(run: Run, say: Say) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union
 import numpy as np
 
 from mikata.architecture import Classifier
-from mikata.datasets import PARTS, Dataset, Entry, values_of
+from mikata.datasets import Dataset, Entry, values_of
 from mikata.language import english
 from mikata.networks import Fit, Model
 from mikata.training import methods
@@ -186,8 +186,7 @@ def data_record(dataset: Dataset, parts: Mapping[str, Sequence[Entry]], split: s
     would be single patients').
     """
     described: dict[str, dict[str, Any]] = {}
-    for name in PARTS:
-        entries = parts[name]
+    for name, entries in parts.items():
         if dataset.values:
             described[name] = {"images": {"all": len(entries)}}
             if dataset.has_patients:

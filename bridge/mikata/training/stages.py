@@ -165,9 +165,11 @@ def _train_stage(
         spec = learning.spec
         start = start_of(stage, before)
         if stage.source == "formula":
-            drawn = learn_formula(
-                stage, spec.channels, recipe, folder / FORMULA, progress, memory, resume=resume
-            )
+            # numbers of its own: what follows must not depend on whether it is trained, read or remembered
+            with order.own_random_numbers(recipe.seed):
+                drawn = learn_formula(
+                    stage, spec.channels, recipe, folder / FORMULA, progress, memory, resume=resume
+                )
             start, earlier = drawn.start, (*earlier, drawn.record)
         classifier, fitted = start_network(
             stage, spec, dataset.classes, statistics, start, recipe, target, dataset.unit

@@ -109,7 +109,7 @@ def ensemble(
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
-    """Several classifiers, each trained without another fold of the images; the mean of their probabilities is a package.
+    """Several classifiers, each trained on all folds of the images but one; the mean of their probabilities is a package.
 
     Parameters
     ----------

@@ -9,7 +9,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mikata.commands import COMMANDS, compare, derive, doctor, formula, grad_cam, predict, search, train
+from mikata.commands import (
+    COMMANDS,
+    agreement,
+    compare,
+    derive,
+    doctor,
+    formula,
+    grad_cam,
+    predict,
+    region_overlap,
+    search,
+    train,
+)
 from mikata.errors import MikataError
 from mikata.types import Image, Progress, Region, Result, Table
 
@@ -26,6 +38,7 @@ _MODULES = frozenset(
         "images",
         "networks",
         "packaging",
+        "readers",
         "regions",
         "training",
     }
@@ -40,12 +53,14 @@ __all__ = [
     "Result",
     "Table",
     "__version__",
+    "agreement",
     "compare",
     "derive",
     "doctor",
     "formula",
     "grad_cam",
     "predict",
+    "region_overlap",
     "search",
     "train",
 ]

@@ -1,15 +1,41 @@
 """The table of commands: one typed function each, grouped as in ImageJ's menu."""
 
 from mikata.command import Command, declaration
+from mikata.commands.agreement import agreement
 from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
 from mikata.commands.formula import formula
 from mikata.commands.learn import train
+from mikata.commands.overlap import region_overlap
 from mikata.commands.predict import predict
 from mikata.commands.stages import compare, derive, search
 
 COMMANDS: tuple[Command, ...] = tuple(
-    declaration(function) for function in (train, derive, compare, search, formula, predict, grad_cam, doctor)
+    declaration(function)
+    for function in (
+        train,
+        derive,
+        compare,
+        search,
+        formula,
+        predict,
+        grad_cam,
+        agreement,
+        region_overlap,
+        doctor,
+    )
 )
 
-__all__ = ["COMMANDS", "compare", "derive", "doctor", "formula", "grad_cam", "predict", "search", "train"]
+__all__ = [
+    "COMMANDS",
+    "agreement",
+    "compare",
+    "derive",
+    "doctor",
+    "formula",
+    "grad_cam",
+    "predict",
+    "region_overlap",
+    "search",
+    "train",
+]

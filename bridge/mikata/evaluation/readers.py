@@ -181,20 +181,21 @@ def compare_readers(
     ValueError
         If there are no cases, or the numbers of values differ.
     """
-    said = [np.asarray(column, bool) for column in (network, human, reference)]
-    n = len(said[0])
-    if n == 0 or any(column.shape != (n,) for column in said) or (units is not None and len(units) != n):
+    by_network, by_human, truth = (np.asarray(column, bool) for column in (network, human, reference))
+    n = by_network.size
+    shapes = {column.shape for column in (by_network, by_human, truth)}
+    if n == 0 or shapes != {(n,)} or (units is not None and len(units) != n):
         raise ValueError("one call of network, human and reference is wanted for each of at least one case")
-    whose = np.arange(n) if units is None else np.unique(list(units), return_inverse=True)[1]
+    whose = np.arange(n) if units is None else np.unique(list(units), return_inverse=True)[1].astype(np.int64)
     n_units = int(whose.max()) + 1
-    table = _Table(*said, whose, unit, clustered=n_units < n, seed=seed)
-    rates = {}
+    table = _Table(by_network, by_human, truth, whose, unit, clustered=n_units < n, seed=seed)
+    rates: dict[tuple[str, str], Rate] = {}
     for reader in ("network", "human"):
         rates |= {(figure, reader): rate for figure, rate in _rates(table, reader, prevalence)}
     yes, no = table.reference, ~table.reference
     cells: dict[Cell, Rate] = {}
-    for name, (positive, by_human, by_network) in CELLS.items():
-        inside = (table.human == by_human) & (table.network == by_network)
+    for name, (positive, human_says, network_says) in CELLS.items():
+        inside = (by_human == human_says) & (by_network == network_says)
         cells[name] = table.share(inside, yes if positive else no)
     everyone = np.ones(n, bool)
     return Readers(
@@ -313,11 +314,11 @@ class _Table:
             ~self.network & self.human,
             ~self.network & ~self.human,
         )
-        counts = [int(part.sum()) for part in parts]
-        value = kappa(*counts).value
+        both, first, second, neither = (int(part.sum()) for part in parts)
+        value = kappa(both, first, second, neither).value
         units = int(self._whose.max()) + 1
-        interval = kappa_interval(*counts, cases=units)
-        if self._clustered and counts[1] + counts[2] and math.isfinite(value):
+        interval = kappa_interval(both, first, second, neither, units)
+        if self._clustered and first + second and math.isfinite(value):
             sums = np.stack([np.bincount(self._whose, weights=part, minlength=units) for part in parts])
             draws = np.concatenate([kappas(sums @ drawn) for drawn in drawings(units, seed=self._seed)])
             interval = self._named(Interval(*expanded(draws, units), EXPANDED["patient"]))

@@ -108,19 +108,21 @@ def missed(found: Readers) -> str:
         "share": rate.value,
         "low": rate.interval.low,
         "high": rate.interval.high,
+        "things": say("lesions") if found.level == "lesion" else say("cases"),
     }
     if not math.isfinite(rate.interval.low):
         return say(
-            "A: of {of} positive by the reference, the network missed {count} that the human found.", **values
+            "A: of {of} {things} positive by the reference, the network missed {count} that the human found.",
+            **values,
         )
     if not rate.count:
         return say(
-            "A: of {of} positive by the reference, the network missed none that the human found; the true share may "
+            "A: of {of} {things} positive by the reference, the network missed none that the human found; the true share may "
             "still be up to {high:.1%}.",
             **values,
         )
     return say(
-        "A: of {of} positive by the reference, the network missed {count} that the human found ({share:.1%}, 95 % "
+        "A: of {of} {things} positive by the reference, the network missed {count} that the human found ({share:.1%}, 95 % "
         "interval {low:.1%} to {high:.1%}).",
         **values,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mikata.commands import (
     COMMANDS,
+    agreement,
     compare,
     derive,
     doctor,
@@ -18,6 +19,7 @@ from mikata.commands import (
     formula,
     grad_cam,
     predict,
+    region_overlap,
     search,
     train,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "Result",
     "Table",
     "__version__",
+    "agreement",
     "compare",
     "derive",
     "doctor",
@@ -58,6 +61,7 @@ __all__ = [
     "formula",
     "grad_cam",
     "predict",
+    "region_overlap",
     "search",
     "train",
 ]

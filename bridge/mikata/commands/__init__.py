@@ -1,20 +1,35 @@
 """The table of commands: one typed function each, grouped as in ImageJ's menu."""
 
 from mikata.command import Command, declaration
+from mikata.commands.agreement import agreement
 from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
+from mikata.commands.overlap import region_overlap
 from mikata.commands.predict import predict
 from mikata.commands.stages import compare, derive, search
 
 COMMANDS: tuple[Command, ...] = tuple(
     declaration(function)
-    for function in (train, ensemble, derive, compare, search, formula, predict, grad_cam, doctor)
+    for function in (
+        train,
+        ensemble,
+        derive,
+        compare,
+        search,
+        formula,
+        predict,
+        grad_cam,
+        agreement,
+        region_overlap,
+        doctor,
+    )
 )
 
 __all__ = [
     "COMMANDS",
+    "agreement",
     "compare",
     "derive",
     "doctor",
@@ -22,6 +37,7 @@ __all__ = [
     "formula",
     "grad_cam",
     "predict",
+    "region_overlap",
     "search",
     "train",
 ]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import math
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from mikata.datasets.entries import PARTS
+from mikata.datasets.sheets import column_name, located, one_width, sheet_lines
 from mikata.errors import DataError
 from mikata.language import say
 from mikata.privacy import one_spelling
@@ -89,20 +86,7 @@ def read_table(path: Path) -> tuple[list[Row], Header]:
         If the table cannot be read, lacks a column or a cell, or names a file twice; the message has
         the row and the column.
     """
-    text = _decode(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    try:
-        lines = list(reader)
-    except csv.Error as error:
-        raise DataError(
-            say(
-                "{path}, line {line}: it cannot be read as a table ({reason}). A quotation mark may be "
-                "open or stand inside a cell: save the table anew from the spreadsheet.",
-                path=path,
-                line=reader.line_num,
-                reason=error,
-            )
-        ) from error
+    lines = sheet_lines(path)
     if not lines or not any(cell.strip() for cell in lines[0]):
         raise DataError(
             say("{path} has no header: its first row must name the columns file and label.", path=path)
@@ -135,7 +119,7 @@ def read_table(path: Path) -> tuple[list[Row], Header]:
         if cells.get("split"):
             cells["split"] = _split_word(path, number, cells["split"])
         value = _number(path, number, cells[VALUE]) if VALUE in columns else None
-        row = Row(number, _locate(path.parent, cells["file"]), cells, value)
+        row = Row(number, located(path.parent, cells["file"]), cells, value)
         _refuse_twice(path, row, first)
         rows.append(row)
     if not rows:
@@ -146,36 +130,10 @@ def read_table(path: Path) -> tuple[list[Row], Header]:
     return rows, Header(ignored, _unit(lines[0]))
 
 
-def _decode(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            say("{path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
-        ) from error
-    codes = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp932")
-    for code in codes:
-        try:
-            text = data.decode(code)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:
-            break
-        return text
-    raise DataError(
-        say("{path} is not a text table: save it from the spreadsheet as 'CSV UTF-8'.", path=path)
-    )
-
-
-def _delimiter(text: str) -> str:
-    header = text.partition("\n")[0]
-    return max(",\t;", key=header.count)
-
-
 def _unit(header: list[str]) -> str:
     for cell in header:
         # as it is written where that can be read: NFKC would make mm2 of mm²
-        match = _VALUE_WITH_UNIT.fullmatch(cell.strip()) or _VALUE_WITH_UNIT.fullmatch(_one_width(cell))
+        match = _VALUE_WITH_UNIT.fullmatch(cell.strip()) or _VALUE_WITH_UNIT.fullmatch(one_width(cell))
         if match:
             return match["unit"].strip()
     return ""
@@ -184,7 +142,7 @@ def _unit(header: list[str]) -> str:
 def _number(path: Path, number: int, cell: str) -> float:
     """A value as it is written: digits with a point, signs and exponents allowed."""
     try:
-        value = float(_one_width(cell))
+        value = float(one_width(cell))
     except ValueError as error:
         raise DataError(
             say(
@@ -209,12 +167,8 @@ def _number(path: Path, number: int, cell: str) -> float:
     return value
 
 
-def _one_width(cell: str) -> str:
-    return unicodedata.normalize("NFKC", cell).strip()
-
-
 def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    names = [VALUE if _VALUE_WITH_UNIT.fullmatch(_one_width(cell)) else _column_name(cell) for cell in header]
+    names = [VALUE if _VALUE_WITH_UNIT.fullmatch(one_width(cell)) else column_name(cell) for cell in header]
     known: dict[str, int] = {}
     ignored = []
     for index, name in enumerate(names):
@@ -239,7 +193,7 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
                 )
             )
     for name in ignored:
-        if _column_name(name) in _MAYBE_PATIENT and not {"patient", "patient_alias"} & set(known):
+        if column_name(name) in _MAYBE_PATIENT and not {"patient", "patient_alias"} & set(known):
             raise DataError(
                 say(
                     "{path}: the column '{name}' may tell patients apart. Name it patient (it is then hashed "
@@ -271,10 +225,6 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
     return known, tuple(ignored)
 
 
-def _column_name(cell: str) -> str:
-    return "_".join(unicodedata.normalize("NFKC", cell).casefold().split())
-
-
 def _split_word(path: Path, number: int, word: str) -> str:
     part = _SPLIT_WORDS.get(word.casefold())
     if part is None:
@@ -289,24 +239,6 @@ def _split_word(path: Path, number: int, word: str) -> str:
             )
         )
     return part
-
-
-def _locate(folder: Path, text: str) -> Path:
-    """The file a cell names; the first spelling that exists, else the one written.
-
-    A table from Windows has backslashes, and names that went through a Mac have their accents and
-    sound marks as separate characters, in the table or on the disk.
-    """
-    for candidate in _spellings(folder, text):
-        if candidate.exists():
-            return candidate
-    return folder / text
-
-
-def _spellings(folder: Path, text: str) -> Iterator[Path]:
-    for written in dict.fromkeys((text, PureWindowsPath(text).as_posix())):
-        for form in (None, "NFC", "NFD"):
-            yield folder / (unicodedata.normalize(form, written) if form else written)
 
 
 def _refuse_twice(path: Path, row: Row, first: dict[Path, Row]) -> None:

@@ -16,7 +16,9 @@ from mikata.evaluation.comparison import COMPARED, Comparison, Difference, Measu
 from mikata.evaluation.intervals import Interval, clopper_pearson, wilson
 from mikata.evaluation.measures import FIGURES
 from mikata.evaluation.paired import ResampledT, corrected_t, holm
+from mikata.evaluation.pairs import clustered_wilson, exchange_p, kappa, newcombe
 from mikata.evaluation.ranking import auc
+from mikata.evaluation.readers import CELLS, Gap, Rate, Readers, compare_readers
 from mikata.evaluation.report import AverageScores, ClassScores, Figure, Report, Score
 from mikata.evaluation.running import evaluate
 from mikata.evaluation.scoring import score
@@ -24,6 +26,7 @@ from mikata.evaluation.valuing import ValueReport, evaluate_values
 
 __all__ = [
     "AGREEMENT",
+    "CELLS",
     "COMPARED",
     "FIGURES",
     "MARGIN",
@@ -35,10 +38,13 @@ __all__ = [
     "Comparison",
     "Difference",
     "Figure",
+    "Gap",
     "Interval",
     "Intraclass",
     "Measured",
     "Method",
+    "Rate",
+    "Readers",
     "Report",
     "ResampledT",
     "RiskCoverage",
@@ -54,12 +60,17 @@ __all__ = [
     "better",
     "cautions",
     "clopper_pearson",
+    "clustered_wilson",
     "compare",
+    "compare_readers",
     "corrected_t",
     "evaluate",
     "evaluate_values",
+    "exchange_p",
     "holm",
     "intraclass",
+    "kappa",
+    "newcombe",
     "risk_coverage",
     "score",
     "threshold_for",

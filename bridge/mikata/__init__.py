@@ -9,7 +9,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mikata.commands import COMMANDS, compare, derive, doctor, formula, grad_cam, predict, search, train
+from mikata.commands import (
+    COMMANDS,
+    compare,
+    derive,
+    doctor,
+    formula,
+    grad_cam,
+    heat_by_region,
+    predict,
+    search,
+    train,
+)
 from mikata.errors import MikataError
 from mikata.types import Image, Progress, Region, Result, Table
 
@@ -45,6 +56,7 @@ __all__ = [
     "doctor",
     "formula",
     "grad_cam",
+    "heat_by_region",
     "predict",
     "search",
     "train",

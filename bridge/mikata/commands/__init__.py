@@ -3,13 +3,26 @@
 from mikata.command import Command, declaration
 from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
+from mikata.commands.explain_regions import heat_by_region
 from mikata.commands.formula import formula
 from mikata.commands.learn import train
 from mikata.commands.predict import predict
 from mikata.commands.stages import compare, derive, search
 
 COMMANDS: tuple[Command, ...] = tuple(
-    declaration(function) for function in (train, derive, compare, search, formula, predict, grad_cam, doctor)
+    declaration(function)
+    for function in (train, derive, compare, search, formula, predict, grad_cam, heat_by_region, doctor)
 )
 
-__all__ = ["COMMANDS", "compare", "derive", "doctor", "formula", "grad_cam", "predict", "search", "train"]
+__all__ = [
+    "COMMANDS",
+    "compare",
+    "derive",
+    "doctor",
+    "formula",
+    "grad_cam",
+    "heat_by_region",
+    "predict",
+    "search",
+    "train",
+]

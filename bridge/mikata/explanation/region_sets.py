@@ -42,6 +42,15 @@ class Part:
         return found
 
 
+@dataclass(frozen=True)
+class Remarks:
+    """What a reader must know of an image's regions; as in `RegionSet`."""
+
+    overlapping_px: int
+    partly_outside: tuple[str, ...]
+    joined: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class RegionSet:
     """All regions of an image of one size.
@@ -76,6 +85,11 @@ class RegionSet:
             height, width = part.inside.shape
             count[part.top : part.top + height, part.left : part.left + width] += part.inside
         return int(np.count_nonzero(count > 1))
+
+    @property
+    def remarks(self) -> Remarks:
+        """What is worth saying, without the pixels."""
+        return Remarks(self.overlapping_px, self.partly_outside, self.joined)
 
     def masks(self) -> NDArray[np.bool_]:
         """The regions as (R, height, width)."""

@@ -14,7 +14,7 @@ from mikata import images
 from mikata import regions as rois
 from mikata.errors import RegionError
 from mikata.explanation.grids import Grid, grid_of
-from mikata.explanation.region_sets import RegionSet, from_labels, from_regions
+from mikata.explanation.region_sets import RegionSet, Remarks, from_labels, from_regions
 from mikata.images import Images
 from mikata.language import say
 from mikata.outputs import first_few
@@ -500,7 +500,7 @@ def _stem(path: Path) -> str:
     return path.name[: -len(_ending(path))] if _ending(path) else path.name
 
 
-def region_notes(found: Mapping[str, RegionSet]) -> tuple[str, ...]:
+def region_notes(found: Mapping[str, Remarks]) -> tuple[str, ...]:
     """What a reader must know of the regions of images (by name), in sentences."""
     notes = []
     overlapping = [name for name, one in found.items() if one.overlapping_px]

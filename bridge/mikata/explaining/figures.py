@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,7 @@ def box_plot(maps: Maps, regions: Sequence[str], words: Sequence[str]) -> Figure
     shown = report.letters([*words, *(maps.names[k] for k in classes), say("share of the heat, %")])
     titles = shown.words[: len(words)]
     names = shown.words[len(words) : -1]
+    font: dict[str, Any] = dict(shown.font)
     place = 0.8 / len(classes)
     figure = Figure(figsize=(8, 0.9 + 0.28 * len(regions) * (len(classes) + 0.8)))
     axes = figure.subplots()
@@ -106,8 +107,8 @@ def box_plot(maps: Maps, regions: Sequence[str], words: Sequence[str]) -> Figure
     axes.set_ylim(len(regions) - 0.5, -0.5)
     axes.set_xlim(-2, 102)
     axes.set_yticks(range(len(regions)))
-    axes.set_yticklabels(titles, **shown.font)
-    axes.set_xlabel(shown.words[-1], **shown.font)
+    axes.set_yticklabels(titles, **font)
+    axes.set_xlabel(shown.words[-1], **font)
     axes.grid(axis="x", color="#dddddd")
     axes.set_axisbelow(True)
     patches = [
@@ -137,6 +138,7 @@ def heat_figure(shown: Shown) -> Figure:
     side = 3.6 if across > 1 else 4.6
     titles = report.letters([*shown.titles, say("times the even spread")])
     figure = Figure(figsize=(side * across + 0.8, side * height / width * down + 0.4 * down))
+    font: dict[str, Any] = dict(titles.font)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     table = lut("Inferno") / 255
     top = max(float(shown.maps.max()), 1e-12)
@@ -150,7 +152,7 @@ def heat_figure(shown: Shown) -> Figure:
         drawn = axes.imshow(
             heat, cmap=ListedColormap(table), vmin=0, vmax=top, alpha=alpha, interpolation="bilinear"
         )
-        axes.set_title(title, fontsize=11, **titles.font)
+        axes.set_title(title, fontsize=11, **font)
         for mask, word in zip(shown.masks, words, strict=False):
             _outline(axes, mask)
             y, x = np.nonzero(mask)
@@ -161,7 +163,7 @@ def heat_figure(shown: Shown) -> Figure:
                 )  # fmt: skip
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=list(panels), fraction=0.03, pad=0.02, alpha=1.0)
-        bar.set_label(titles.words[-1], **titles.font)
+        bar.set_label(titles.words[-1], **font)
     return figure
 
 

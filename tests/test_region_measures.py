@@ -384,7 +384,7 @@ def test_sets_that_do_not_match(films: Path, hard_path: Path) -> None:
     ):
         FolderSource(hard_path, Images.of(films))
     regions.write(hard_path / "film 1.zip", one)
-    with pytest.raises(RegionError, match="2 of 3 images have no region set.*film 2; film 10"):
+    with pytest.raises(RegionError, match=r"2 of 3 images have no region set.*film 2; film 10"):
         FolderSource(hard_path, Images.of(films))
     for number in (1, 2, 10):
         regions.write(hard_path / f"film {number}.roi", one)

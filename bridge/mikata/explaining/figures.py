@@ -105,7 +105,7 @@ def box_plot(maps: Maps, regions: Sequence[str], words: Sequence[str]) -> Figure
         share = 100 * float(area[np.isfinite(area)].mean())
         axes.plot([share, share], [row - 0.45, row + 0.45], color="#444444", linestyle=":", linewidth=1.4)
     axes.set_ylim(len(regions) - 0.5, -0.5)
-    axes.set_xlim(-2, 102)
+    axes.set_xlim(left=-1)
     axes.set_yticks(range(len(regions)))
     axes.set_yticklabels(titles, **font)
     axes.set_xlabel(shown.words[-1], **font)

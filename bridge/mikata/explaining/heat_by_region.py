@@ -49,7 +49,7 @@ _RULERS = 64  # region sets kept on the grid at once: one for each size of image
 _MOST_DRAWN = 60  # regions drawn over the mean heat
 
 
-class _Noting(Images):
+class NotingImages(Images):
     """Images that leave word of their sizes, and of their overlays where regions are taken from these."""
 
     def __init__(self, source: Images) -> None:
@@ -115,7 +115,7 @@ def heat_by_region(
         As package, data, images and folder make it.
     """
     given = material(images, part=part, subfolders=subfolders, progress=progress)
-    source = _Noting(given.source)
+    source = NotingImages(given.source)
     network = read_package(model)
     found = region_source(regions, source)
     source.overlays = found if isinstance(found, OverlaySource) else None
@@ -129,18 +129,18 @@ def heat_by_region(
     folder = ResultFolder(out, overwrite, [*source.paths, reference]) if out else None
     if folder:
         folder.reserve([LONG, SUMMARY, DIFFERENCES, PAGE, MEAN])
-    run = _Run(network, source, given, truth, found)
+    run = RegionRun(network, source, given, truth, found)
     run.measure(wanted, method, layer, batch, progress, picture=picture is None)
     source.skipped.extend(given.skipped)
     return run.result(picture, folder, target, progress)
 
 
 @dataclass
-class _Run:
-    """One call's collections."""
+class RegionRun:
+    """One call: measures taken plane by plane, then tables and a page of all."""
 
     network: Model
-    source: _Noting
+    source: NotingImages
     given: Material
     truth: dict[str, int]
     regions: RegionSource
@@ -169,15 +169,17 @@ class _Run:
             message=say("Heat by Region"),
         )
         for heat in heats:
-            ruler = self._ruler(heat)
-            measures = ruler.measure(heat.grid)
-            self.collected.layer, self.collected.method = heat.layer, heat.method
-            self.collected.add(
-                self._subject(heat), heat.classes, ruler.regions.names, measures, ruler.area_cells
-            )
-            self.mean.add(heat, measures.total, picture=picture)
+            self.take(heat, picture=picture)
         if not len(self.collected):
             raise ImageError(say("There is no image to explain."))
+
+    def take(self, heat: PlaneHeat, *, picture: bool) -> None:
+        """Measure one plane; `picture`: the plane goes into the mean image."""
+        ruler = self._ruler(heat)
+        measures = ruler.measure(heat.grid)
+        self.collected.layer, self.collected.method = heat.layer, heat.method
+        self.collected.add(self._subject(heat), heat.classes, ruler.regions.names, measures, ruler.area_cells)
+        self.mean.add(heat, measures.total, picture=picture)
 
     def _subject(self, heat: PlaneHeat) -> Subject:
         plane = heat.plane
@@ -250,6 +252,8 @@ class _Run:
             )
             page = write_text(folder.path(PAGE), text)
             files.append(page)
+            # the files have all groups: what is shown beside them is what is read first
+            tables = tables[0], summary.table(whole=False), summary.difference_table(whole=False)
         count = len(self.collected)
         message = joined(
             [

@@ -151,7 +151,7 @@ def page(
     ordered, cut = _ordered(maps)
     names = [region_name(name) for name in ordered]
     sentences = leading(summary, maps.values)
-    first = "".join(map(report.paragraph, sentences)) + _pivot(summary, "all", ordered)
+    first = _pivot(summary, "all", ordered)
     first += report.paragraph(
         say(
             "Mean share of the heat with its 95 % interval. Heat spread without any preference would give the area "
@@ -238,8 +238,9 @@ def _bounds(value: float, interval: Interval) -> str:
     if not math.isfinite(value):
         return say("not defined")
     if not math.isfinite(interval.low):
-        return f"{100 * value:.1f} %"
-    return f"{100 * value:.1f} % ({100 * interval.low:.1f} – {100 * interval.high:.1f})"
+        return f"{100 * value:.1f}\u00a0%"
+    # one line: a table that breaks in an interval is hard to read
+    return f"{100 * value:.1f}\u00a0% ({100 * interval.low:.1f}\u00a0–\u00a0{100 * interval.high:.1f})"
 
 
 def _counts(own: Sequence[RegionFigures], unit: str) -> str:

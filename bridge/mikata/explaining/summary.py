@@ -133,12 +133,12 @@ class Summary:
                 found.setdefault(one.group, []).append(one)
         return found
 
-    def table(self) -> Table:
-        """One row for each group and region."""
+    def table(self, *, whole: bool = True) -> Table:
+        """One row for each group and region; not `whole`: of the groups of all images alone."""
         columns = (
             "by", "group", "class", "region", "n_maps", "n_images", f"n_{self.unit}s_resampled", "n_without_heat",
             "area_share", "heat_share_mean", "low", "high", "heat_share_sd", "heat_share_median", "pointing_game",
-            "pointing_low", "pointing_high", "level", "interval",
+            "pointing_low", "pointing_high", "level", "interval", "pointing_interval",
         )  # fmt: skip
         rows = tuple(
             (
@@ -148,20 +148,23 @@ class Summary:
                     one.area, one.mean, one.interval.low, one.interval.high, one.sd, one.median, one.pointing,
                     one.pointing_interval.low, one.pointing_interval.high,
                 )),
-                one.interval.level, one.interval.method,
+                one.interval.level, one.interval.method, one.pointing_interval.method,
             )
             for one in self.figures
+            if whole or one.group.by == "all"
         )  # fmt: skip
         return Table("Heat by Region summary", columns, rows, append=False)
 
-    def difference_table(self) -> Table:
-        """One row for each difference."""
+    def difference_table(self, *, whole: bool = True) -> Table:
+        """One row for each difference; not `whole`: of explained classes alone."""
         columns = (
             "by", "first", "second", "class", "region", "difference", "low", "high", "p", "p_holm", "level", "interval",
         )  # fmt: skip
         rows = []
         for one in self.differences:
             classes = one.first.by == "all"
+            if not (whole or classes):
+                continue
             named = (
                 ("class", one.first.explained, one.second.explained, "")
                 if classes

@@ -20,6 +20,7 @@ from mikata.types import Image
 
 LONG_SIDE_PX = 512
 _SUMMED_PX = 256
+_SIZES = 16  # sums of pictures kept at their own size; of more sizes, later ones are scaled first
 
 
 def reference_picture(path: Path) -> NDArray[np.float64]:
@@ -51,7 +52,7 @@ class MeanHeat:
 
     _sums: dict[tuple[int, Cells], NDArray[np.float64]] = field(default_factory=dict, init=False)
     _counts: dict[int, int] = field(default_factory=dict, init=False)
-    _picture: Tensor | None = field(default=None, init=False)
+    _pictures: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False)
     _aspects: list[float] = field(default_factory=list, init=False)
 
     def add(self, heat: PlaneHeat, total: NDArray[np.float64], *, picture: bool) -> None:
@@ -65,13 +66,14 @@ class MeanHeat:
                 self._counts[number] = self._counts.get(number, 0) + 1
         self._aspects.append(height / width)
         if picture:
-            grey = heat.pixels.mean(0)
-            low, high = grey.aminmax()
-            grey = (grey - low) / (high - low).clamp(min=1e-12)
-            size = (_SUMMED_PX, _SUMMED_PX)
-            if grey.shape != size:
-                grey = F.interpolate(grey[None, None], size, mode="bilinear", antialias=True)[0, 0]
-            self._picture = grey if self._picture is None else self._picture + grey
+            grey = heat.pixels.mean(0) if len(heat.pixels) > 1 else heat.pixels[0]
+            low, high = (float(end) for end in grey.aminmax())
+            grey = (grey - low) / max(high - low, 1e-12)
+            size = (grey.shape[0], grey.shape[1])
+            if size not in self._pictures and len(self._pictures) >= _SIZES:
+                size = (_SUMMED_PX, _SUMMED_PX)
+                grey = _scaled(grey, size)
+            self._pictures[size] = self._pictures[size].add_(grey) if size in self._pictures else grey
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -91,9 +93,9 @@ class MeanHeat:
 
     def picture(self) -> NDArray[np.float64]:
         """Mean of the images (height, width), 0 to 1: each scaled to one size and stretched to its own extremes."""
-        assert self._picture is not None
-        found = F.interpolate(self._picture[None, None], self.size(), mode="bilinear", antialias=True)[0, 0]
-        mean = found.numpy().astype(np.float64)
+        size = self.size()
+        total = sum(_scaled(sum_, size).numpy().astype(np.float64) for sum_ in self._pictures.values())
+        mean = np.asarray(total)
         return np.asarray((mean - mean.min()) / max(float(np.ptp(mean)), 1e-12), np.float64)
 
     def map(self, number: int, size: tuple[int, int]) -> NDArray[np.float64]:
@@ -119,3 +121,7 @@ class MeanHeat:
             mode="grayscale" if several else "",
             slice_labels=tuple(names[number] for number in self.classes) if several else (),
         )
+
+
+def _scaled(grey: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(grey[None, None], size, mode="bilinear", antialias=True)[0, 0]

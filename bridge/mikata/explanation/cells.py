@@ -85,6 +85,15 @@ class Cells:
         """(width, grid columns) of `spreading`."""
         return spreading(self.grid[1], self.image[1], self.grid[1] / self.covered[1])
 
+    @cached_property
+    def _corners(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...]:
+        """For rows and columns the `corners`, and what of `rows` or `columns` belongs to them."""
+        found = []
+        for axis, weights in enumerate((self.rows, self.columns)):
+            at = corners(self.grid[axis], self.image[axis], self.grid[axis] / self.covered[axis])
+            found.append((at, weights[at]))
+        return tuple(found)
+
     def full(self, grids: NDArray[np.floating]) -> NDArray[np.float64]:
         """Maps (..., height, width) at the image's size, of grids (..., h, w)."""
         return np.asarray(self.rows @ grids @ self.columns.T, np.float64)
@@ -102,10 +111,7 @@ class Cells:
 
         Of several largest pixels the first, by rows. `grids` is (M, h, w).
         """
-        y, x = (
-            corners(cells, pixels, cells / covered)
-            for cells, pixels, covered in zip(self.grid, self.image, self.covered, strict=True)
-        )
-        values = (self.rows[y] @ grids @ self.columns[x].T).reshape(len(grids), -1)
+        (y, rows), (x, columns) = self._corners
+        values = (rows @ grids @ columns.T).reshape(len(grids), -1)
         at = values.argmax(1)
         return np.stack([y[at // len(x)], x[at % len(x)]], 1), values[np.arange(len(grids)), at]

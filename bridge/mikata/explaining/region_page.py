@@ -9,6 +9,7 @@ import numpy as np
 
 from mikata import report
 from mikata.evaluation import Interval, words
+from mikata.evaluation.intervals import RESAMPLES
 from mikata.explaining import figures
 from mikata.explaining.collected import Maps
 from mikata.explaining.figures import MOST_CLASSES, MOST_REGIONS, Shown
@@ -334,7 +335,8 @@ def _sources() -> str:
         say(
             "Heat share: energy-based pointing game (Wang et al. 2020, arXiv 1910.01279), the positive heat of a region's "
             "pixels over that of all pixels, at the image's full resolution. Pointing game: Zhang et al. 2016, arXiv "
-            "1608.00507. Intervals: expanded percentiles of 2000 resamples (Hesterberg 2015)."
+            "1608.00507. Intervals: expanded percentiles of {count} resamples (Hesterberg 2015).",
+            count=RESAMPLES,
         )
     )
 

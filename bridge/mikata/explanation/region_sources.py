@@ -307,7 +307,7 @@ class OverlaySource:
         if name not in self._regions:
             self._left_out += len(own) - len(areas)
         if not areas and image.roi is not None:
-            areas = (image.roi,) if image.roi.name else (Region(image.roi.data, say("selection")),)
+            areas = (image.roi,) if image.roi.name else (Region(image.roi.data, "selection"),)
         self._regions[name] = areas
 
     @property

@@ -25,6 +25,7 @@ from mikata.errors import (
 )
 from mikata.evaluation.intervals import drawings, expanded
 from mikata.explaining.collected import NOT_DEFINED, Maps, Subject
+from mikata.explaining.region_page import notes, page
 from mikata.explaining.summary import Group, summarise
 from mikata.language import speaking
 from mikata.networks import build
@@ -345,6 +346,31 @@ def test_maps_without_heat_are_counted_and_said(table: Path, hard_path: Path) ->
         assert (row["n_maps"], row["heat_share_mean"], row["low"]) == ("0", NOT_DEFINED, NOT_DEFINED)
     assert not (out / "mean heat.tif").exists()
     assert "not defined" in (out / "Heat by Region.html").read_text()
+
+
+def test_many_classes_are_not_crossed() -> None:
+    count, random = 40, np.random.default_rng(0)
+    classes = tuple(f"c{k}" for k in range(20))
+    subjects = tuple(
+        Subject(f"i{i}", 1, 1, i % 20, f"p{i}", i % 20, (1.0,)) for i in range(count) for _ in range(20)
+    )
+    share = random.random((count * 20, 1))
+    maps = Maps(
+        ("r",), subjects, np.tile(np.arange(20), count), share, np.ones_like(share), share * 0, classes
+    )
+    found = summarise(maps)
+    assert [(g.value, g.explained) for g in found.of("true class")] == [(name, name) for name in classes]
+    assert found.differences == ()  # all were predicted correctly as well
+    assert any("More than 16 classes" in one for one in notes(found, maps, {}, "1 x 1 px"))
+    assert "Shown are the first 16 classes of 20" in page(found, maps, shown=None, facts={}, said=[])
+
+
+def test_more_regions_than_a_page_shows(package: Path, table: Path, hard_path: Path) -> None:
+    out = hard_path / "out"
+    mikata.heat_by_region(table, model=package, regions="5x6", out=out, part="test")
+    text = (out / "Heat by Region.html").read_text()
+    assert "Shown are the 24 regions with most heat of 30" in text
+    assert len({row["region"] for row in rows(out / LONG)}) == 30
 
 
 def test_a_network_that_gives_a_value(hard_path: Path) -> None:

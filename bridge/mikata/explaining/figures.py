@@ -66,7 +66,8 @@ def box_plot(maps: Maps, regions: Sequence[str], words: Sequence[str]) -> Figure
     from matplotlib.patches import Patch
 
     classes = np.unique(maps.explained).tolist()[:MOST_CLASSES]
-    shown = report.letters([*words, *(maps.names[k] for k in classes), say("share of the heat, %")])
+    own = [maps.names[k] for k in classes]
+    shown = _letters([*words, *own, say("share of the heat, %")], [*regions, *own, "share of the heat, %"])
     titles = shown.words[: len(words)]
     names = shown.words[len(words) : -1]
     font: dict[str, Any] = dict(shown.font)
@@ -136,7 +137,7 @@ def heat_figure(shown: Shown) -> Figure:
     down = -(-count // across)
     height, width = shown.picture.shape
     side = 3.6 if across > 1 else 4.6
-    titles = report.letters([*shown.titles, say("times the even spread")])
+    titles = _letters([*shown.titles, say("times the even spread")], [*shown.titles, "times the even spread"])
     figure = Figure(figsize=(side * across + 0.8, side * height / width * down + 0.4 * down))
     font: dict[str, Any] = dict(titles.font)
     panels = figure.subplots(down, across, squeeze=False).ravel()
@@ -165,6 +166,12 @@ def heat_figure(shown: Shown) -> Figure:
         bar = figure.colorbar(drawn, ax=list(panels), fraction=0.03, pad=0.02, alpha=1.0)
         bar.set_label(titles.words[-1], **font)
     return figure
+
+
+def _letters(words: list[str], english: list[str]) -> report.Letters:
+    """Words that a plot can show: the English ones where no font of this machine has the letters."""
+    found = report.letters(words)
+    return found if found.font or found.words == words else report.letters(english)
 
 
 def _outline(axes: object, mask: NDArray[np.bool_]) -> None:

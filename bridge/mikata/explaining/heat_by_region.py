@@ -46,6 +46,7 @@ LONG, SUMMARY, DIFFERENCES, PAGE, MEAN = (
     "mean heat.tif",
 )
 _RULERS = 64  # region sets kept on the grid at once: one for each size of image, or image
+_MOST_EXPLAINED = 64
 _MOST_DRAWN = 60  # regions drawn over the mean heat
 
 
@@ -360,6 +361,15 @@ def _target(network: Model, target: str, truth: dict[str, int]) -> Target:
     if target == "predicted":
         return None
     if target == "all":
+        if len(network.classes) > _MOST_EXPLAINED:
+            raise ParameterError(
+                say(
+                    "target=all would explain {count} classes of each image; up to {most} can be tabulated. Take "
+                    "predicted, true, or the name of a class.",
+                    count=len(network.classes),
+                    most=_MOST_EXPLAINED,
+                )
+            )
         return "all"
     if target == "true":
         if not truth:

@@ -20,6 +20,7 @@ from mikata.types import Image
 
 LONG_SIDE_PX = 512
 _SUMMED_PX = 256
+_CHANNELS = 64
 _SIZES = 16  # sums of pictures kept at their own size; of more sizes, later ones are scaled first
 
 
@@ -107,10 +108,15 @@ class MeanHeat:
         return total / self._counts[number]
 
     def image(self, names: Sequence[str], size: tuple[int, int]) -> Image | None:
-        """All classes' mean heat as a 32-bit image, a channel for each; None where there is no heat."""
+        """Mean heat as a 32-bit image, a channel for each class; None where there is no heat.
+
+        Of more than 64 classes, those with most maps.
+        """
         if not self._counts:
             return None
-        planes = np.stack([self.map(number, size) for number in self.classes]).astype(np.float32)
+        most = sorted(self.classes, key=lambda number: -self._counts[number])[:_CHANNELS]
+        chosen = sorted(most)
+        planes = np.stack([self.map(number, size).astype(np.float32) for number in chosen])
         several = len(planes) > 1
         return Image(
             planes if several else planes[0],
@@ -119,7 +125,7 @@ class MeanHeat:
             value_unit="times the even spread",
             display_ranges=((0.0, float(planes.max())),) * len(planes),
             mode="grayscale" if several else "",
-            slice_labels=tuple(names[number] for number in self.classes) if several else (),
+            slice_labels=tuple(names[number] for number in chosen) if several else (),
         )
 
 

@@ -13,7 +13,7 @@ from mikata.evaluation.intervals import RESAMPLES
 from mikata.explaining import figures
 from mikata.explaining.collected import Maps
 from mikata.explaining.figures import MOST_CLASSES, MOST_REGIONS, Shown
-from mikata.explaining.summary import By, Group, RegionFigures, Summary
+from mikata.explaining.summary import MOST_CROSSED, By, Group, RegionFigures, Summary
 from mikata.language import say
 from mikata.types import Table
 
@@ -94,6 +94,14 @@ def notes(summary: Summary, maps: Maps, small: Mapping[str, float], cell: str) -
                 more=", ..." if len(small) > 6 else "",
             )
         )
+    if len(summary.of("all")) > MOST_CROSSED:
+        found.append(
+            say(
+                "More than {most} classes are explained: they are not compared with each other, and by true and predicted "
+                "class each is taken by its own images alone.",
+                most=MOST_CROSSED,
+            )
+        )
     if summary.unit == "image":
         planes = len({(one.image, one.z, one.t) for one in maps.subjects})
         if summary.n_units < planes:
@@ -159,6 +167,14 @@ def page(
             "share. A share says where the network's reasons lie as this method shows them, not that they are right ones."
         )
     )
+    if len(summary.of("all")) > 2 * MOST_CLASSES:
+        first += report.paragraph(
+            say(
+                "Shown are the first {shown} classes of {total}; the CSV has all.",
+                shown=2 * MOST_CLASSES,
+                total=len(summary.of("all")),
+            )
+        )
     if cut:
         first += report.paragraph(
             say(
@@ -213,7 +229,7 @@ def _ordered(maps: Maps) -> tuple[list[str], bool]:
 
 def _pivot(summary: Summary, by: By, regions: Sequence[str]) -> str:
     """Regions down, groups across: mean share with interval."""
-    groups = summary.of(by)
+    groups = dict(list(summary.of(by).items())[: 2 * MOST_CLASSES])
     by_region = {group: {one.region: one for one in own} for group, own in groups.items()}
     rows: list[tuple[object, ...]] = []
     for region in regions:
@@ -315,7 +331,7 @@ def _p(value: float) -> str:
 
 
 def _pointing(summary: Summary, regions: Sequence[str]) -> str:
-    groups = summary.of("all")
+    groups = dict(list(summary.of("all").items())[: 2 * MOST_CLASSES])
     own = {group: {one.region: one for one in found} for group, found in groups.items()}
     rows = []
     for region in regions:

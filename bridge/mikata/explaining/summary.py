@@ -22,6 +22,9 @@ from mikata.explaining.collected import NOT_DEFINED, Maps
 from mikata.language import say
 from mikata.types import SILENT, Progress, Table
 
+MOST_CROSSED = 16
+"""Explained classes up to which each is crossed with each: by true and predicted class, and in differences."""
+
 By = Literal["all", "true class", "predicted class", "correctness"]
 
 
@@ -185,7 +188,8 @@ def summarise(maps: Maps, *, seed: int = 0, progress: Progress = SILENT) -> Summ
     """Figures for each explained class and region: of all images, and by true class, predicted class and correctness.
 
     Groups that would repeat another (by predicted class where the predicted class is explained) are left out, and
-    maps of different classes are never mixed.
+    maps of different classes are never mixed. Of more than `MOST_CROSSED` explained classes, each is only taken by
+    its own images, and classes are not compared with each other: K * K tables would say nothing.
 
     Parameters
     ----------
@@ -211,7 +215,7 @@ def summarise(maps: Maps, *, seed: int = 0, progress: Progress = SILENT) -> Summ
     classes = [group for group, _ in groups if group.by == "all"]
     judged = [group for group, _ in groups if group.by == "correctness"]
     pairs = [
-        list(combinations(classes, 2)),
+        list(combinations(classes, 2)) if len(classes) <= MOST_CROSSED else [],
         [(a, b) for a, b in combinations(judged, 2) if a.explained == b.explained],
     ]
     differences = [
@@ -249,8 +253,10 @@ def _groups(maps: Maps) -> Iterator[tuple[Group, NDArray[np.bool_]]]:
 
 
 def _by(by: By, maps: Maps, numbers: NDArray[np.int64]) -> Iterator[tuple[Group, NDArray[np.bool_]]]:
-    for k in np.unique(maps.explained).tolist():
-        for number in np.unique(numbers).tolist():
+    explained = np.unique(maps.explained).tolist()
+    for k in explained:
+        others = np.unique(numbers).tolist() if len(explained) <= MOST_CROSSED else [k]
+        for number in others:
             if (both := (numbers == number) & (maps.explained == k)).any():
                 yield Group(by, maps.names[number], maps.names[k]), both
 

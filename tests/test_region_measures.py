@@ -17,17 +17,10 @@ from mikata.errors import ImageError, RegionError
 from mikata.explanation.cells import Cells, spreading
 from mikata.explanation.grids import Grid, grid_of
 from mikata.explanation.measuring import Ruler, measure
+from mikata.explanation.region_files import FolderSource, LabelFile, RoiFile
+from mikata.explanation.region_frames import Frame
 from mikata.explanation.region_sets import from_labels, from_masks, from_regions
-from mikata.explanation.region_sources import (
-    FolderSource,
-    Frame,
-    GridSource,
-    LabelFile,
-    OverlaySource,
-    RoiFile,
-    region_notes,
-    region_source,
-)
+from mikata.explanation.region_sources import GridSource, OverlaySource, region_notes, region_source
 from mikata.images import Images
 
 

@@ -22,9 +22,9 @@ from mikata.explaining.summary import Summary, summarise
 from mikata.explanation.cells import Cells
 from mikata.explanation.measuring import Ruler
 from mikata.explanation.planes import PlaneHeat, Target, plane_heat
+from mikata.explanation.region_frames import Frame
 from mikata.explanation.region_sets import RegionSet, Remarks
 from mikata.explanation.region_sources import (
-    Frame,
     GridSource,
     OverlaySource,
     RegionSource,

@@ -4,6 +4,7 @@ from mikata.command import Command, declaration
 from mikata.commands.agreement import agreement
 from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
+from mikata.commands.explain_regions import heat_by_region
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
@@ -21,6 +22,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         formula,
         predict,
         grad_cam,
+        heat_by_region,
         agreement,
         region_overlap,
         doctor,
@@ -36,6 +38,7 @@ __all__ = [
     "ensemble",
     "formula",
     "grad_cam",
+    "heat_by_region",
     "predict",
     "region_overlap",
     "search",

@@ -1,0 +1,74 @@
+"""Explain > Heat by Region...: how much of the heat lies in which region, for which class."""
+
+from typing import Annotated, Literal
+
+from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.types import SILENT, Progress, Result
+
+
+@command("Heat by Region...", "Explain")
+def heat_by_region(
+    images: Images,
+    *,
+    model: InputPath,
+    regions: str = "",
+    target: str = "predicted",
+    method: str = "Grad-CAM",
+    layer: str = "",
+    part: Literal["all", "training", "selection", "test"] = "all",
+    reference: InputPath | None = None,
+    subfolders: bool = False,
+    out: OutputPath = None,
+    batch: Annotated[int, Range(1, 4096)] = 16,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Result:
+    """Share of the heat in each region, by image and by class with intervals, as tables and a page.
+
+    Parameters
+    ----------
+    images : Images or CSV (empty: current)
+        Images, or labelled data: a CSV with the columns file, label, patient, or a folder of class folders; in ImageJ,
+        when left empty, the current image or stack.
+    model : Model (folder or .zip)
+        Folder or .zip of a BioImage.IO package that Mikata has trained.
+    regions : Regions (file, folder or grid)
+        chest (2x3: lungs and mediastinum), 3x3 or another grid, an ROI set (.zip, .roi), a label image, or a folder
+        with one of these for each image; when left empty, the overlay or selection of each image.
+    target
+        The class to explain: predicted, true (of labelled data), all, or the name of a class.
+    method
+        Name of the explanation method.
+    layer
+        Dotted name of the network's layer to look at; when left empty, the last one with spatial extent.
+    part : Part of the data
+        Which images of a CSV with a column split: all, or those of one part.
+    reference : Reference image
+        Image on which the mean heat is shown; when left empty, the mean of all images.
+    subfolders : Search folders in folders
+        Take the images of folders inside a folder too.
+    out : Save to folder
+        Folder for the tables, the mean heat maps and the report; when left empty, ImageJ shows tables and maps, and the
+        command line makes a folder.
+    batch : Batch size
+        How many planes go through the network at once; less needs less memory.
+    overwrite : Overwrite existing files
+        Replace result files that are already in the folder.
+    """
+    from mikata.explaining.heat_by_region import heat_by_region as measure
+
+    return measure(
+        images,
+        model,
+        regions=regions,
+        target=target,
+        method=method,
+        layer=layer,
+        part=part,
+        reference=reference,
+        subfolders=subfolders,
+        out=out,
+        batch=batch,
+        overwrite=overwrite,
+        progress=progress,
+    )

@@ -1,0 +1,399 @@
+"""Heat by Region: from images, a network and regions to tables, mean heat maps and a page; the command's work."""
+
+from __future__ import annotations
+
+import difflib
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mikata.errors import ImageError, NetworkError, ParameterError
+from mikata.explaining import region_page
+from mikata.explaining.collected import Collected, Maps, Subject
+from mikata.explaining.figures import MOST_CLASSES, Shown
+from mikata.explaining.material import Material, Part, class_numbers, material
+from mikata.explaining.mean_heat import MeanHeat, reference_picture
+from mikata.explaining.summary import Summary, summarise
+from mikata.explanation.cells import Cells
+from mikata.explanation.measuring import Ruler
+from mikata.explanation.planes import PlaneHeat, Target, plane_heat
+from mikata.explanation.region_frames import Frame
+from mikata.explanation.region_sets import RegionSet, Remarks
+from mikata.explanation.region_sources import (
+    GridSource,
+    OverlaySource,
+    RegionSource,
+    region_notes,
+    region_source,
+)
+from mikata.images import Images, write_tiff
+from mikata.language import joined, say
+from mikata.networks import Model, read_package
+from mikata.outputs import ResultFolder, write_text
+from mikata.prediction import Plane, skipped_note
+from mikata.types import Image, Progress, Result
+
+LONG, SUMMARY, DIFFERENCES, PAGE, MEAN = (
+    "Heat by Region.csv",
+    "Heat by Region summary.csv",
+    "Heat by Region differences.csv",
+    "Heat by Region.html",
+    "mean heat.tif",
+)
+_RULERS = 64  # region sets kept on the grid at once: one for each size of image, or image
+_MOST_EXPLAINED = 64
+_MOST_DRAWN = 60  # regions drawn over the mean heat
+
+
+class NotingImages(Images):
+    """Images that leave word of their sizes, and of their overlays where regions are taken from these."""
+
+    def __init__(self, source: Images) -> None:
+        super().__init__(source._items, keep_metadata=source._keep_metadata, origin=source._origin)
+        self.sizes: dict[str, tuple[int, int, int]] = {}
+        self.overlays: OverlaySource | None = None
+
+    def items(self) -> Iterator[tuple[str, Image]]:
+        """The readable images with their names, as of `Images`."""
+        for name, image in super().items():
+            self.sizes[name] = image.size("C"), image.size("Z"), image.size("T")
+            if self.overlays:
+                self.overlays.note(name, image)
+            yield name, image
+
+
+def heat_by_region(
+    images: Any,
+    model: Path,
+    *,
+    regions: str = "",
+    target: str = "predicted",
+    method: str = "Grad-CAM",
+    layer: str = "",
+    part: Part = "all",
+    reference: Path | None = None,
+    subfolders: bool = False,
+    out: Path | None = None,
+    batch: int = 16,
+    overwrite: bool = False,
+    progress: Progress,
+) -> Result:
+    """Measure how much of the heat lies in which region, image by image and over all; the command's work.
+
+    Parameters
+    ----------
+    images:
+        Whatever `Images.of` takes; or labelled data: a CSV, or a folder of class folders.
+    model:
+        Folder or zip of a package.
+    regions:
+        As `region_source` takes them.
+    target:
+        ``predicted``, ``true``, ``all`` or a class's name; of a network that gives a value ``predicted``.
+    method, layer:
+        As `mikata.explanation.heat_maps` takes them; an empty layer is found by itself.
+    part:
+        Of the split that labelled data state.
+    reference:
+        Image to show mean heat on; None: the mean of all images.
+    out:
+        Folder for tables, mean heat maps and the page; None to return tables and mean heat alone.
+
+    Raises
+    ------
+    RegionError
+        If regions are missing or do not fit the images.
+    NetworkError
+        For an unknown class, method or layer.
+    ParameterError
+        For a target or part that needs labels where there are none.
+    PackageError, DataError, ImageError, OutputError
+        As package, data, images and folder make it.
+    """
+    given = material(images, part=part, subfolders=subfolders, progress=progress)
+    source = NotingImages(given.source)
+    network = read_package(model)
+    found = region_source(regions, source)
+    source.overlays = found if isinstance(found, OverlaySource) else None
+    truth = (
+        class_numbers(given.entries, network.classes, network.path.name)
+        if given.labelled and not network.values
+        else {}
+    )
+    wanted = _target(network, target, truth)
+    picture = reference_picture(reference) if reference else None
+    folder = ResultFolder(out, overwrite, [*source.paths, reference]) if out else None
+    if folder:
+        folder.reserve([LONG, SUMMARY, DIFFERENCES, PAGE, MEAN])
+    run = RegionRun(network, source, given, truth, found)
+    run.measure(wanted, method, layer, batch, progress, picture=picture is None)
+    source.skipped.extend(given.skipped)
+    return run.result(picture, folder, target, progress)
+
+
+@dataclass
+class RegionRun:
+    """One call: measures taken plane by plane, then tables and a page of all."""
+
+    network: Model
+    source: NotingImages
+    given: Material
+    truth: dict[str, int]
+    regions: RegionSource
+    collected: Collected = field(init=False)
+    mean: MeanHeat = field(default_factory=MeanHeat, init=False)
+    remarks: dict[str, Remarks] = field(default_factory=dict, init=False)
+    sets: dict[Hashable, RegionSet | None] = field(default_factory=dict, init=False)
+    cells: set[tuple[float, float]] = field(default_factory=set, init=False)
+    _rulers: OrderedDict[tuple[Hashable, Cells], Ruler] = field(default_factory=OrderedDict, init=False)
+
+    def __post_init__(self) -> None:
+        self.collected = Collected(self.network.classes, self.network.values)
+
+    def measure(
+        self, target: Target, method: str, layer: str, batch: int, progress: Progress, *, picture: bool
+    ) -> None:
+        """Explain and measure every plane."""
+        heats = plane_heat(
+            self.network,
+            self.source,
+            target=target,
+            method=method,
+            layer=layer,
+            batch=batch,
+            progress=progress,
+            message=say("Heat by Region"),
+        )
+        for heat in heats:
+            self.take(heat, picture=picture)
+        if not len(self.collected):
+            raise ImageError(say("There is no image to explain."))
+
+    def take(self, heat: PlaneHeat, *, picture: bool) -> None:
+        """Measure one plane; `picture`: the plane goes into the mean image."""
+        ruler = self._ruler(heat)
+        measures = ruler.measure(heat.grid)
+        self.collected.layer, self.collected.method = heat.layer, heat.method
+        self.collected.add(self._subject(heat), heat.classes, ruler.regions.names, measures, ruler.area_cells)
+        self.mean.add(heat, measures.total, picture=picture)
+
+    def _subject(self, heat: PlaneHeat) -> Subject:
+        plane = heat.plane
+        entry = self.given.entries.get(plane.image)
+        return Subject(
+            plane.image,
+            plane.z,
+            plane.t,
+            self.truth.get(plane.image),
+            entry.patient if entry else "",
+            heat.predicted,
+            heat.outputs,
+        )
+
+    def _ruler(self, heat: PlaneHeat) -> Ruler:
+        plane = heat.plane
+        frame = Frame(
+            plane.image, (plane.height, plane.width), plane.z, plane.t, self.source.sizes[plane.image]
+        )
+        key = self.regions.key(frame), heat.cells
+        ruler = self._rulers.get(key)
+        if ruler is None:
+            ruler = self._rulers[key] = Ruler(self.regions.of(frame), heat.cells)
+            if len(self._rulers) > _RULERS:
+                self._rulers.popitem(last=False)
+            # the pixels of one set are enough: of several, none can be drawn over all images
+            self.sets[key[0]] = None if self.sets else ruler.regions
+            self.cells.add(heat.cells.cell_px)
+        else:
+            self._rulers.move_to_end(key)
+        self.remarks.setdefault(plane.image, ruler.regions.remarks)
+        return ruler
+
+    def result(
+        self,
+        picture: NDArray[np.float64] | None,
+        folder: ResultFolder | None,
+        target: str,
+        progress: Progress,
+    ) -> Result:
+        """Tables, mean heat and the page."""
+        maps = self.collected.maps()
+        summary = summarise(maps, progress=progress)
+        tables = self.collected.table(), summary.table(), summary.difference_table()
+        notes = [
+            *region_page.notes(summary, maps, self.collected.small(), self._cell()),
+            *region_notes(self.remarks),
+            *self.regions.notes(),
+        ]
+        if picture is None:
+            picture = self.mean.picture()
+        size = (picture.shape[0], picture.shape[1])
+        mean = self.mean.image(maps.names, size)
+        files: list[Path] = []
+        page: Path | None = None
+        if folder:
+            names = (LONG, SUMMARY, DIFFERENCES)
+            files += [
+                folder.write_table(name, one) for name, one in zip(names, tables, strict=True) if one.rows
+            ]
+            if mean:
+                files.append(write_tiff(folder.path(MEAN), mean))
+            skipped = skipped_note(self.source).strip()
+            text = region_page.page(
+                summary,
+                maps,
+                shown=self._shown(picture, maps, summary),
+                facts=self._facts(summary, maps, target),
+                said=[*notes, skipped] if skipped else notes,
+            )
+            page = write_text(folder.path(PAGE), text)
+            files.append(page)
+            # the files have all groups: what is shown beside them is what is read first
+            tables = tables[0], summary.table(whole=False), summary.difference_table(whole=False)
+        count = len(self.collected)
+        message = joined(
+            [
+                say(
+                    "Heat of {count} plane(s) in {regions} region(s) ({source}) by {model}, layer {layer}.",
+                    count=count,
+                    regions=len(maps.regions),
+                    source=self.regions.words,
+                    model=self.network.path.name,
+                    layer=self.collected.layer,
+                ),
+                *region_page.leading(summary, maps.values)[:MOST_CLASSES],
+                *notes,
+            ]
+        )
+        notice = say("Research use, not for diagnosis.")
+        return Result(
+            f"{message}{skipped_note(self.source)} {notice}",
+            images=(mean,) if mean and not folder else (),
+            tables=tuple(one for one in tables if one.rows),
+            files=tuple(files),
+            page=page,
+        )
+
+    def _cell(self) -> str:
+        """Size of a cell in image px, or its range."""
+        heights, widths = zip(*self.cells, strict=True)
+        return say(
+            "{width} x {height} px",
+            width=_range(min(widths), max(widths)),
+            height=_range(min(heights), max(heights)),
+        )
+
+    def _facts(self, summary: Summary, maps: Maps, target: str) -> dict[str, object]:
+        planes = len(self.collected)
+        patients = summary.n_units if summary.unit == "patient" else say("not known")
+        return {
+            say("network"): self.network.path.name,
+            say("method"): self.collected.method,
+            say("layer"): self.collected.layer,
+            say("cell of the network's grid"): self._cell(),
+            say("explained class"): target,
+            say(
+                "regions"
+            ): f"{self.regions.words}: {', '.join(map(region_page.region_name, maps.regions[:30]))}",
+            say("planes"): planes,
+            say("images"): len({one.image for one in maps.subjects}),
+            say("patients"): patients,
+            say("intervals"): region_page.method_words(summary),
+        }
+
+    def _shown(self, picture: NDArray[np.float64], maps: Maps, summary: Summary) -> Shown | None:
+        classes = self.mean.classes[:MOST_CLASSES]
+        if not classes:
+            return None
+        size = (picture.shape[0], picture.shape[1])
+        figures = {
+            (one.group.explained, one.region): one for own in summary.of("all").values() for one in own
+        }
+        names, masks = self._drawn(size)
+        return Shown(
+            picture,
+            np.stack([self.mean.map(k, size) for k in classes]),
+            tuple(f"{maps.names[k]} (n = {self.mean.count(k)})" for k in classes),
+            masks,
+            tuple(
+                tuple(f"{100 * figures[maps.names[k], name].mean:.0f} %" for name in names) for k in classes
+            ),
+        )
+
+    def _drawn(self, size: tuple[int, int]) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+        """Regions that all images share, at the picture's size."""
+        nothing: tuple[tuple[str, ...], NDArray[np.bool_]] = (), np.zeros((0, *size), bool)
+        if isinstance(self.regions, GridSource):
+            grid = self.regions.grid
+            if size[0] < grid.rows or size[1] < grid.columns or len(grid.names) > _MOST_DRAWN:
+                return nothing
+            return grid.names, grid.over(size, "").masks()
+        shared = next(iter(self.sets.values()))
+        if len(self.sets) != 1 or shared is None or len(shared.parts) > _MOST_DRAWN:
+            return nothing
+        rows, columns = (
+            ((np.arange(count) + 0.5) * own / count).astype(int)
+            for count, own in zip(size, shared.shape, strict=True)
+        )
+        return shared.names, shared.masks()[:, rows[:, None], columns]
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.1f}" if high - low < 0.05 else f"{low:.1f}-{high:.1f}"
+
+
+def _target(network: Model, target: str, truth: dict[str, int]) -> Target:
+    if network.values:
+        if target != "predicted":
+            raise NetworkError(
+                say(
+                    "Heat by Region: {model} gives a value, not classes: leave target at predicted, which explains what "
+                    "raises the value.",
+                    model=network.path.name,
+                )
+            )
+        return None
+    if target == "predicted":
+        return None
+    if target == "all":
+        if len(network.classes) > _MOST_EXPLAINED:
+            raise ParameterError(
+                say(
+                    "target=all would explain {count} classes of each image; up to {most} can be tabulated. Take "
+                    "predicted, true, or the name of a class.",
+                    count=len(network.classes),
+                    most=_MOST_EXPLAINED,
+                )
+            )
+        return "all"
+    if target == "true":
+        if not truth:
+            raise ParameterError(
+                say(
+                    "target=true needs the true classes: give labelled data as images, a CSV with the columns file and "
+                    "label or a folder of class folders."
+                )
+            )
+
+        def true(plane: Plane) -> int:
+            return truth[plane.image]
+
+        return true
+    if target in network.classes:
+        return network.classes.index(target)
+    near = difflib.get_close_matches(target, network.classes, 1)
+    hint = say(" (did you mean '{near}'?)", near=near[0]) if near else ""
+    raise NetworkError(
+        say(
+            "Heat by Region: {model} has no class '{name}'{hint}. target is predicted, true, all, or one of: {classes}.",
+            model=network.path.name,
+            name=target,
+            hint=hint,
+            classes=", ".join(network.classes),
+        )
+    )

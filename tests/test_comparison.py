@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -270,3 +271,12 @@ def test_written_recipes_read_back(tmp_path: Path) -> None:
     again = recipes.read(write(tmp_path / "again.toml", as_toml(recipe)))
     assert json.dumps(again.to_dict()) == json.dumps(recipe.to_dict())
     assert math.isclose(again.stages[0].learning_rate, 0.01)
+
+
+def test_a_recipe_without_the_source_that_was_tried_can_be_read(tmp_path: Path) -> None:
+    text = '[[stage]]\nsource = "formula"\n[stage.formula]\nclasses = 4\nepochs = 2\n'
+    recipe = recipes.read(write(tmp_path / "tried.toml", text))
+    assert recipes.read(write(tmp_path / "with.toml", as_toml(recipe))).stages == recipe.stages
+    none = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stage, source="none"),))
+    again = recipes.read(write(tmp_path / "without.toml", as_toml(none)))
+    assert again.stage.source == "none"

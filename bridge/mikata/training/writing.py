@@ -42,6 +42,8 @@ def as_toml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
             ):
                 stage.add(key, _item(value, why.get(key, "") if last else ""))
         for name in ("augmentation", "formula", "unlabelled"):
+            if name not in ("augmentation", said["source"]):
+                continue  # of a source that a search has tried and not chosen: no recipe may say it
             changed = {key: value for key, value in said[name].items() if value != plain[name][key]}
             if changed:
                 inner = tomlkit.table()

@@ -8,12 +8,18 @@ classifier.
 
 A transformer is read where its last attention reads: the patch tokens behind the last attention
 no longer reach the scores when only the class token does.
+
+A network for segmentation is read at the end of its narrowest part (the bottleneck of a U-Net): behind it the
+maps are almost the output itself (Vinogradova et al., "Towards Interpretable Semantic Segmentation via
+Gradient-Weighted Class Activation Mapping", AAAI 2020, arXiv 2002.11434).
+
+An ensemble is read at the same layer of every member: in names ``*`` stands for each of them.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +27,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mikata.architecture import Members
 from mikata.errors import NetworkError
+from mikata.explanation.region_mean import RegionMean
 from mikata.language import say
+
+EACH_MEMBER = "members.*."
+"""What names of an ensemble's layers begin with: the same layer of each member."""
 
 _POOLING = (
     nn.MaxPool2d,
@@ -101,19 +112,22 @@ def target_layer(network: nn.Module, batch: Tensor) -> str:
         If no layer has a map of more than one cell.
     """
     network = uncompiled(network)
+    if isinstance(network, Members):
+        return EACH_MEMBER + target_layer(network.members[0], batch)
     key = (tuple(batch.shape[1:]), tuple((name, type(module)) for name, module in network.named_modules()))
     known = _found.setdefault(network, {})
     if key not in known:
         known.clear()  # a network that was changed, or images of another size: keep only the last answer
         calls, scores = _watch(network, batch)
-        known[key] = _choose(calls, scores, _image_size(batch))
+        check_scores(scores)
+        known[key] = _choose(calls, scores, _image_size(batch), narrowest=isinstance(network, RegionMean))
     return known[key]
 
 
 def layer_names(network: nn.Module, batch: Tensor) -> dict[str, Grid]:
     """List the layers that a heat map can be taken from.
 
-    Parameters are those of `target_layer`.
+    Parameters are those of `target_layer`; a network for segmentation does too.
 
     Returns
     -------
@@ -121,6 +135,8 @@ def layer_names(network: nn.Module, batch: Tensor) -> dict[str, Grid]:
         Dotted name to (height, width) of the layer's grid in cells, in the order of execution.
     """
     network = uncompiled(network)
+    if isinstance(network, Members):
+        return {EACH_MEMBER + name: grid for name, grid in layer_names(network.members[0], batch).items()}
     calls, _ = _watch(network, batch)
     patches = _patch_grid(calls)
     usable: dict[str, Grid] = {}
@@ -136,9 +152,10 @@ def layout_of(network: nn.Module, name: str, output: Tensor, batch: Tensor) -> L
     """Say how the output of the layer `name` holds its map, or raise `NetworkError` if it has none."""
     patches = None
     if output.ndim == 3:
-        calls, _ = _watch(network, batch)
+        member = network.members[0] if isinstance(network, Members) else network
+        calls, _ = _watch(member, batch)
         patches = _patch_grid(calls)
-    layout = _layout(output, _image_size(batch), patches)
+    layout = _layout(output, _image_size(batch), patches, len(batch))
     if layout is None:
         raise NetworkError(
             say(
@@ -149,6 +166,14 @@ def layout_of(network: nn.Module, name: str, output: Tensor, batch: Tensor) -> L
             )
         )
     return layout
+
+
+def layers_of(network: nn.Module, name: str) -> list[str]:
+    """The layers that a name stands for: itself, or one of each member of an ensemble."""
+    if isinstance(network, Members) and name.startswith(EACH_MEMBER):
+        rest = name.removeprefix(EACH_MEMBER)
+        return [f"members.{number}.{rest}" for number in range(len(network.members))]
+    return [name]
 
 
 def uncompiled(network: nn.Module) -> nn.Module:
@@ -179,7 +204,7 @@ def as_evaluated(network: nn.Module) -> Iterator[None]:
                 module.training = True
 
 
-def _watch(network: nn.Module, batch: Tensor) -> tuple[list[_Call], Tensor]:
+def _watch(network: nn.Module, batch: Tensor) -> tuple[list[_Call], Any]:
     """Run one image through the network and note every module's calls."""
     calls: list[_Call] = []
     versions: dict[int, list[int]] = {}
@@ -209,18 +234,29 @@ def _watch(network: nn.Module, batch: Tensor) -> tuple[list[_Call], Tensor]:
                 stack.callback(module.register_forward_hook(after).remove)
         # a copy of a copy, since a network may write into its input, and a leaf must not be written to
         scores = network(batch[:1].detach().clone().requires_grad_().clone())
-    if not isinstance(scores, Tensor) or scores.ndim != 2:
-        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise NetworkError(
-            say(
-                "The network must give one score for each class, (images, classes), not {shape}.", shape=shape
-            )
-        )
     return calls, scores
 
 
-def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
-    calls = _leading_to(scores, [call for call in calls if call.changed])
+def check_scores(scores: Any, images: int = 1) -> None:
+    """Raise `NetworkError` if these are not class scores (N, K) of so many images."""
+    if isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == images:
+        return
+    shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if (isinstance(scores, Tensor) and scores.ndim == 4) or isinstance(scores, Mapping):
+        raise NetworkError(
+            say(
+                "The network gives {shape}, as for segmentation, not one score for each class: its heat maps need a "
+                "region (segment_heat_maps).",
+                shape=shape,
+            )
+        )
+    raise NetworkError(
+        say("The network must give one score for each class, (images, classes), not {shape}.", shape=shape)
+    )
+
+
+def _choose(calls: list[_Call], scores: Tensor, size: Grid, narrowest: bool) -> str:
+    calls = _leading_to(scores, [call for call in calls if call.changed], size)
     names = [call.name for call in calls]
     patches = _patch_grid(calls)
     grids = [layout.grid if (layout := _layout(call.output, size, patches)) else None for call in calls]
@@ -243,8 +279,11 @@ def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
     if convolutions and _makes_scores(calls, convolutions[-1], scores):
         end = convolutions.pop()
     if convolutions:
-        wanted = grids[convolutions[-1]]
-        for i in range(end - 1, convolutions[-1] - 1, -1):
+        last = convolutions[-1]
+        if narrowest:
+            last = min(reversed(convolutions), key=lambda i: _cells(grids[i]))
+        wanted = grids[last]
+        for i in range(end - 1, last - 1, -1):
             if grids[i] == wanted and id(calls[i].output) not in pooled and names.count(calls[i].name) == 1:
                 return calls[i].name
     raise NetworkError(
@@ -257,15 +296,35 @@ def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
     )
 
 
-def _leading_to(scores: Tensor, calls: list[_Call]) -> list[_Call]:
-    """Leave out side branches. Outputs without a graph (computed under `no_grad`) are given the benefit."""
+def _cells(grid: Grid | None) -> int:
+    return grid[0] * grid[1] if grid else 0
+
+
+def _leading_to(scores: Tensor, calls: list[_Call], size: Grid) -> list[_Call]:
+    """Leave out side branches, and tokens that no longer reach the scores.
+
+    Outputs without a graph (computed under `no_grad`) are given the benefit.
+    """
     asked = [call for call in calls if call.output is not None and call.output.requires_grad]
     if not scores.requires_grad or not asked:
         return calls
+    # each score with a weight of its own: of scores that always have the same sum, the sum has no gradient
+    weights = torch.arange(1, scores.shape[1] + 1, device=scores.device, dtype=scores.dtype)
     gradients = torch.autograd.grad(
-        scores.sum(), [c.output for c in asked if c.output is not None], allow_unused=True
+        (scores * weights).sum(), [c.output for c in asked if c.output is not None], allow_unused=True
     )
     aside = {id(call) for call, gradient in zip(asked, gradients, strict=True) if gradient is None}
+    # behind the last attention of a class token the other tokens' gradients are 0
+    patches = _patch_grid(calls)
+    tokens = {
+        id(call): bool(layout.to_maps(gradient).any())
+        for call, gradient in zip(asked, gradients, strict=True)
+        if gradient is not None
+        and (layout := _layout(call.output, size, patches)) is not None
+        and layout.kind == "tokens"
+    }
+    if any(tokens.values()):
+        aside |= {call for call, reaching in tokens.items() if not reaching}
     return [call for call in calls if id(call) not in aside]
 
 
@@ -294,6 +353,9 @@ def _attended(calls: list[_Call], grids: list[Grid | None], attention: int) -> i
 
 def _patch_grid(calls: list[_Call]) -> Grid | None:
     """The grid that a transformer's tokens come from: the output of its last convolution."""
+    # Hiera's tokens are not in the order of the grid (timm.models.hiera.Unroll)
+    if any(type(call.module).__name__ == "Unroll" for call in calls):
+        return None
     for call in reversed(calls):
         if isinstance(call.module, nn.Conv2d) and call.output is not None and call.output.ndim == 4:
             return int(call.output.shape[2]), int(call.output.shape[3])
@@ -304,9 +366,9 @@ def _image_size(batch: Tensor) -> Grid:
     return int(batch.shape[-2]), int(batch.shape[-1])
 
 
-def _layout(output: Tensor | None, size: Grid, patches: Grid | None) -> Layout | None:
-    """How an output holds a map of more than one cell, or None."""
-    if output is None:
+def _layout(output: Tensor | None, size: Grid, patches: Grid | None, images: int = 1) -> Layout | None:
+    """How an output of so many images holds a map of more than one cell, or None."""
+    if output is None or output.ndim == 0 or len(output) != images:
         return None
     if output.ndim == 4:
         _, a, b, c = (int(n) for n in output.shape)

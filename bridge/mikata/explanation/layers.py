@@ -256,18 +256,19 @@ def check_scores(scores: Any, images: int = 1) -> None:
 
 
 def _choose(calls: list[_Call], scores: Tensor, size: Grid, narrowest: bool) -> str:
-    calls = _leading_to(scores, [call for call in calls if call.changed], size)
+    calls, past = _leading_to(scores, [call for call in calls if call.changed], size)
     names = [call.name for call in calls]
     patches = _patch_grid(calls)
-    grids = [layout.grid if (layout := _layout(call.output, size, patches)) else None for call in calls]
+    layouts = [None if id(call) in past else _layout(call.output, size, patches) for call in calls]
+    grids = [layout.grid if layout else None for layout in layouts]
     pooled = {id(call.output) for call in calls if isinstance(call.module, _POOLING)}
-    attentions = [i for i, call in enumerate(calls) if _is_attention(call.module)]
+    attentions = [i for i, call in enumerate(calls) if _is_attention(call)]
     convolutions = [
         i for i, call in enumerate(calls) if isinstance(call.module, nn.Conv2d) and grids[i] is not None
     ]
     end = len(calls)
     if attentions and (not convolutions or attentions[-1] > convolutions[-1]):
-        reference = _attended(calls, grids, attentions[-1])
+        reference = None if _unrolled(calls) else _attended(calls, grids, attentions[-1])
         if reference is not None and names.count(calls[reference].name) == 1:
             return calls[reference].name
         raise NetworkError(
@@ -300,14 +301,14 @@ def _cells(grid: Grid | None) -> int:
     return grid[0] * grid[1] if grid else 0
 
 
-def _leading_to(scores: Tensor, calls: list[_Call], size: Grid) -> list[_Call]:
-    """Leave out side branches, and tokens that no longer reach the scores.
+def _leading_to(scores: Tensor, calls: list[_Call], size: Grid) -> tuple[list[_Call], set[int]]:
+    """Leave out side branches; and the ids of those calls whose tokens no longer reach the scores.
 
     Outputs without a graph (computed under `no_grad`) are given the benefit.
     """
     asked = [call for call in calls if call.output is not None and call.output.requires_grad]
     if not scores.requires_grad or not asked:
-        return calls
+        return calls, set()
     # each score with a weight of its own: of scores that always have the same sum, the sum has no gradient
     weights = torch.arange(1, scores.shape[1] + 1, device=scores.device, dtype=scores.dtype)
     gradients = torch.autograd.grad(
@@ -316,16 +317,16 @@ def _leading_to(scores: Tensor, calls: list[_Call], size: Grid) -> list[_Call]:
     aside = {id(call) for call, gradient in zip(asked, gradients, strict=True) if gradient is None}
     # behind the last attention of a class token the other tokens' gradients are 0
     patches = _patch_grid(calls)
-    tokens = {
+    reaching = {
         id(call): bool(layout.to_maps(gradient).any())
         for call, gradient in zip(asked, gradients, strict=True)
         if gradient is not None
         and (layout := _layout(call.output, size, patches)) is not None
         and layout.kind == "tokens"
     }
-    if any(tokens.values()):
-        aside |= {call for call, reaching in tokens.items() if not reaching}
-    return [call for call in calls if id(call) not in aside]
+    # of a network whose head is still 0, none reach them
+    past = {call for call, there in reaching.items() if not there} if any(reaching.values()) else set()
+    return [call for call in calls if id(call) not in aside], past
 
 
 def _makes_scores(calls: list[_Call], index: int, scores: Tensor) -> bool:
@@ -338,9 +339,12 @@ def _makes_scores(calls: list[_Call], index: int, scores: Tensor) -> bool:
     )
 
 
-def _is_attention(module: nn.Module) -> bool:
-    # every library writes its own attention; the word in the class name is what they share
-    return "attention" in type(module).__name__.lower()
+def _is_attention(call: _Call) -> bool:
+    # every library writes its own attention; the word in the class name is what they share. Short forms count over
+    # tokens only: convolutional networks have modules of such names that weight channels.
+    name = type(call.module).__name__.lower()
+    short = any(word in name for word in ("attn", "mhsa", "gpsa"))
+    return "attention" in name or (short and call.source is not None and call.source.ndim == 3)
 
 
 def _attended(calls: list[_Call], grids: list[Grid | None], attention: int) -> int | None:
@@ -353,13 +357,17 @@ def _attended(calls: list[_Call], grids: list[Grid | None], attention: int) -> i
 
 def _patch_grid(calls: list[_Call]) -> Grid | None:
     """The grid that a transformer's tokens come from: the output of its last convolution."""
-    # Hiera's tokens are not in the order of the grid (timm.models.hiera.Unroll)
-    if any(type(call.module).__name__ == "Unroll" for call in calls):
+    if _unrolled(calls):
         return None
     for call in reversed(calls):
         if isinstance(call.module, nn.Conv2d) and call.output is not None and call.output.ndim == 4:
             return int(call.output.shape[2]), int(call.output.shape[3])
     return None
+
+
+def _unrolled(calls: list[_Call]) -> bool:
+    """Whether the tokens are in another order than the grid's: Hiera's (timm.models.hiera.Unroll)."""
+    return any(type(call.module).__name__ == "Unroll" for call in calls)
 
 
 def _image_size(batch: Tensor) -> Grid:

@@ -92,7 +92,7 @@ def heat_maps(
             )
         )
     check_batch(batch)
-    check_network(network, batch, chosen.needs_gradients)
+    check_network(network, batch, not chosen.black_box)
     if layer and not chosen.needs_layer:
         raise NetworkError(
             say("{method} looks at the image, not at a layer: leave the layer out.", method=method)

@@ -190,6 +190,8 @@ def as_evaluated(network: nn.Module) -> Iterator[None]:
     network may hold some modules in one mode and some in the other.
     """
     modules = list(network.modules())
+    if isinstance(network, RegionMean):
+        modules.append(network.whole)
     training = [module for module in modules if module.training]
     with ExitStack() as stack:
         if any("_orig_mod" in m._modules or m._compiled_call_impl for m in modules):

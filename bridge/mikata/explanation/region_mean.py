@@ -23,9 +23,14 @@ class RegionMean(nn.Module):
     ----------
     network:
         Images (N, C, H, W) to scores (N, K, H, W) before softmax, or to a dict with these as ``out``, as
-        torchvision's networks do. It becomes a part of this one and stays as it is.
+        torchvision's networks do. It stays as it is.
     mask:
         (H, W), truth values: the region, at the size of the network's output.
+
+    Attributes
+    ----------
+    whole:
+        The network. Its layers have the same names in both.
 
     Raises
     ------
@@ -44,10 +49,17 @@ class RegionMean(nn.Module):
             )
         if not bool(mask.any()):
             raise NetworkError(say("The region is empty: there is no output to explain."))
-        self.network = network
-        self.training = network.training
-        # no buffer: it must not follow the network's precision
-        self.inside = mask.bool()
+        # neither a buffer, which would follow the network's precision, nor a part under a name of its own
+        vars(self).update(whole=network, inside=mask.bool())
+        # the network's layers keep their names
+        self._parameters, self._buffers, self._modules = (
+            network._parameters,
+            network._buffers,
+            network._modules,
+        )
+
+    whole: nn.Module
+    inside: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean scores (N, K) of images (N, C, H, W)."""
@@ -63,7 +75,7 @@ class RegionMean(nn.Module):
         return maps.flatten(2) @ (inside / inside.sum())
 
     def _maps(self, x: Tensor) -> Tensor:
-        maps: Any = self.network(x)
+        maps: Any = self.whole(x)
         if isinstance(maps, Mapping):
             maps = maps.get("out")
         if not isinstance(maps, Tensor) or maps.ndim != 4:

@@ -16,8 +16,6 @@ from mikata.explanation.methods import DEFAULTS, Settings
 from mikata.explanation.region_mean import RegionMean
 from mikata.language import say
 
-_PREFIX = "network."
-
 
 def segment_heat_maps(
     network: nn.Module,
@@ -64,13 +62,10 @@ def segment_heat_maps(
             say("A TorchScript network for segmentation cannot be explained: give the torch network.")
         )
     check_batch(batch)
-    wanted = _PREFIX + layer if layer else layer
 
     def explain(mask: Tensor, part: Tensor, what: Target) -> Explanation:
-        found = heat_maps(
-            RegionMean(network, mask), part, what, method, wanted, settings=settings, check=check
-        )
-        return replace(found, layer=found.layer.removeprefix(_PREFIX))
+        scores = RegionMean(network, mask)
+        return heat_maps(scores, part, what, method, layer, settings=settings, check=check)
 
     if region.ndim != 3:
         return explain(region, batch, target)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from skimage import data
 
 import mikata
 from mikata import images, regions
 from mikata.errors import ImageError, NetworkError, OutputError, PackageError, ParameterError
+from mikata.explanation import METHODS, Settings, heat_maps
+from mikata.networks import read_package, to_input
 from packages import CLASSES, write_package
 
 PHOTO = data.brick()
@@ -228,3 +231,55 @@ def test_a_colour_network_takes_grey_and_colour(tmp_path: Path) -> None:
     assert [r[0] for r in rows] == ["astronaut", "photo 0"]
     result = mikata.grad_cam(colour, model=model)
     assert result.images[0].array.shape == (70, 80)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "Grad-CAM"])
+def test_every_method_is_a_command(package: Path, hard_path: Path, method: str) -> None:
+    file = images.write_tiff(hard_path / "a.tif", photo(70))
+    given = {"window_percent": 30, "masks": 20, "steps": 5, "batch": 8}
+    result = mikata.grad_cam(file, model=package, method=method, out=hard_path / "out", **given)  # type: ignore[arg-type]
+    assert result.message.startswith(f"{method} of 1 plane(s) by model")
+    assert ("layer features" in result.message) is METHODS[method].needs_layer
+    assert METHODS[method].meaning() in result.message
+    (row,) = csv.DictReader((hard_path / "out" / f"{method}.csv").read_text("utf-8-sig").splitlines())
+    assert row["method"] == method
+    assert row["layer"] == ("features" if METHODS[method].needs_layer else "")
+    heat = images.read(hard_path / "out" / "a heat.tif")
+    assert heat.value_unit == method
+    assert float(row["heat_maximum"]) == pytest.approx(float(heat.array.max()))
+    assert ("completeness_error" in row) is (method == "Integrated-Gradients")
+    cell = {"Integrated-Gradients": 1, "Occlusion": 21, "RISE": 10}.get(method, 70 / 8)
+    assert float(row["cell_width_px"]) == pytest.approx(cell, abs=0.001)
+
+
+def test_the_commands_map_is_the_methods(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same numbers as from the method itself; maps on disk as those in memory."""
+    network = read_package(package)
+    x = to_input(next(photo(70).frames()).values, network, name="photo")[None]
+    classifier = network.classifier.eval()
+    with torch.no_grad():
+        normalised = classifier.normalise(x)
+        zero = classifier.normalise(torch.zeros(1, 1, 1, 1))[0]
+    settings = Settings(window_px=(14, 14), baseline=zero, forward=16)
+    expected = heat_maps(classifier.network, normalised, "all", "Occlusion", settings=settings).maps
+    monkeypatch.setattr("mikata.explanation.kept._IN_MEMORY", 100)
+    options = {"target": "all", "window_percent": 20, "baseline": "zero"}
+    (heat,) = mikata.grad_cam(photo(70), model=package, method="Occlusion", **options).images  # type: ignore[arg-type]
+    np.testing.assert_allclose(heat.array, expected[0, ..., :70, :70], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"method": "Grad-CM"}, ParameterError, "did you mean Grad-CAM"),
+        ({"method": "RISE", "layer": "features"}, NetworkError, "RISE looks at the image, not at a layer"),
+        ({"method": "Eigen-CAM", "target": "brick"}, NetworkError, "Eigen-CAM is the same for every class"),
+        ({"method": "HiResCAM", "target": "stone"}, NetworkError, "HiResCAM: model has no class 'stone'"),
+        ({"masks": 0}, ParameterError, "masks is 0"),
+    ],
+)
+def test_methods_and_bad_input(
+    package: Path, changes: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        mikata.grad_cam(photo(70), model=package, **changes)

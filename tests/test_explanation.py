@@ -159,7 +159,7 @@ def test_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     net = tiny(classes=7)
     whole = heat_maps(net, small, "all")
     for budget in (1, 3 * 3 * 6 * 16 * 20 * 4):
-        monkeypatch.setattr("mikata.explanation.engine._GRADIENT_BYTES", budget)
+        monkeypatch.setattr("mikata.explanation.recording._GRADIENT_BYTES", budget)
         pieces = heat_maps(net, small, "all")
         torch.testing.assert_close(pieces.maps, whole.maps)
         assert torch.equal(pieces.empty, whole.empty)
@@ -448,7 +448,7 @@ BAD: list[tuple[str, Callable[[], nn.Module], Any, dict[str, Any], str]] = [
     ("target a fraction", tiny, small, {"target": 1.5}, "must be a class number.*1.5"),
     ("target a truth value", tiny, small, {"target": True}, "must be a class number"),
     ("target a word", tiny, small, {"target": "cat"}, "must be a class number.*'cat'"),
-    ("unknown method", tiny, small, {"method": "grad-cam"}, "no method 'grad-cam': known are Grad-CAM"),
+    ("unknown method", tiny, small, {"method": "grad-cam"}, r"no method 'grad-cam' \(did you mean 'Grad-CAM'\?\): known are Grad-CAM, "),
     ("no batch", tiny, small[0], {}, r"\(images, channels, height, width\), not \(1, 16, 20\)"),
     ("empty batch", tiny, small[:0], {}, r"not \(0, 1, 16, 20\)"),
     ("an array", tiny, small.numpy(), {}, "not ndarray"),

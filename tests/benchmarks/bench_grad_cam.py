@@ -40,8 +40,8 @@ def ways(network: nn.Module, batch: Tensor) -> dict[str, Callable[[], object]]:
         return LayerAttribution.interpolate(maps, batch.shape[-2:], "bilinear")
 
     return {
-        "one class": lambda: heat_maps(network, batch),
-        f"all {CLASSES} classes": lambda: heat_maps(network, batch, "all"),
+        "one class": lambda: heat_maps(network, batch).maps,
+        f"all {CLASSES} classes": lambda: heat_maps(network, batch, "all").maps,
         "captum, one class": by_captum,
         "pytorch-grad-cam, one class": lambda: reference(batch, None),
     }

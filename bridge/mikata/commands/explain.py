@@ -12,6 +12,17 @@ def grad_cam(
     *,
     model: InputPath,
     target: str = "predicted",
+    method: Literal[
+        "Grad-CAM",
+        "Grad-CAM++",
+        "HiResCAM",
+        "LayerCAM",
+        "Eigen-CAM",
+        "Score-CAM",
+        "Integrated-Gradients",
+        "Occlusion",
+        "RISE",
+    ] = "Grad-CAM",
     layer: str = "",
     result: Literal["both", "overlay", "heat-map"] = "both",
     lut: Literal["Fire", "Inferno", "Magma", "Viridis", "Turbo", "Jet", "Grays"] = "Fire",
@@ -21,6 +32,10 @@ def grad_cam(
     hide_colour_bar: bool = False,
     subfolders: bool = False,
     out: OutputPath = None,
+    window_percent: Annotated[float, Range(0.1, 100)] = 12.5,
+    masks: Annotated[int, Range(1, 1_000_000)] = 1000,
+    steps: Annotated[int, Range(1, 10_000)] = 50,
+    baseline: Literal["mean", "zero"] = "mean",
     batch: Annotated[int, Range(1, 4096)] = 16,
     overwrite: bool = False,
     keep_metadata: bool = False,
@@ -37,8 +52,12 @@ def grad_cam(
         Folder or .zip of a BioImage.IO package that Mikata has trained.
     target
         The class to explain: predicted, all, or the name of a class.
+    method
+        How heat is found: from a layer and its gradients (Grad-CAM to LayerCAM), a layer alone (Eigen-CAM,
+        Score-CAM), or the image (the others). From Score-CAM on it takes many passes for each plane.
     layer
-        Dotted name of the network's layer to look at; when left empty, the last one with spatial extent.
+        Dotted name of the network's layer to look at; when left empty, the last one with spatial extent. Methods that
+        look at the image take none.
     result : Make
         What to make: the overlay, the 32-bit heat map (the one to measure in), or both.
     lut : LUT
@@ -56,8 +75,17 @@ def grad_cam(
     out : Save to folder
         Folder for the results (TIFF with overlay, TIFF of heat, table); when left empty, ImageJ shows them, and
         the command line makes a folder.
+    window_percent : Window (Occlusion), %
+        Side of the square that Occlusion moves over the image by half its side, in per cent of the image's shorter
+        side.
+    masks : Masks (RISE)
+        How many random masks RISE takes, the same for every plane; more give less noise.
+    steps : Steps (Integrated-Gradients)
+        How many points from the baseline to the image Integrated-Gradients takes; more give a smaller error.
+    baseline : Baseline (Occlusion, Integrated-Gradients)
+        What stands for nothing: the mean of the training images, or the grey value 0.
     batch : Batch size
-        How many planes go through the network at once; less needs less memory.
+        How many planes, or copies of a plane, go through the network at once; less needs less memory.
     overwrite : Overwrite existing files
         Replace result files that are already in the folder.
     keep_metadata
@@ -65,7 +93,7 @@ def grad_cam(
     roi_manager : Contours into the ROI Manager
         Put the contours into ImageJ's ROI Manager too; without ImageJ this changes nothing.
     """
-    from mikata.explanation.runs import HeatStyle, explain_images
+    from mikata.explanation.runs import HeatMethod, HeatStyle, explain_images
 
     style = HeatStyle(lut, opacity_percent, contour_percent, scale_maximum, not hide_colour_bar, result)
     return explain_images(
@@ -73,6 +101,7 @@ def grad_cam(
         model,
         target=target,
         layer=layer,
+        method=HeatMethod(method, window_percent, masks, steps, baseline),
         style=style,
         subfolders=subfolders,
         out=out,

@@ -8,12 +8,18 @@ classifier.
 
 A transformer is read where its last attention reads: the patch tokens behind the last attention
 no longer reach the scores when only the class token does.
+
+A network for segmentation is read at the end of its narrowest part (the bottleneck of a U-Net): behind it the
+maps are almost the output itself (Vinogradova et al., "Towards Interpretable Semantic Segmentation via
+Gradient-Weighted Class Activation Mapping", AAAI 2020, arXiv 2002.11434).
+
+An ensemble is read at the same layer of every member: in names ``*`` stands for each of them.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +29,11 @@ from torch import Tensor, nn
 
 from mikata.architecture import Members
 from mikata.errors import NetworkError
+from mikata.explanation.region_mean import RegionMean
 from mikata.language import say
+
+EACH_MEMBER = "members.*."
+"""What names of an ensemble's layers begin with: the same layer of each member."""
 
 _POOLING = (
     nn.MaxPool2d,
@@ -103,34 +113,21 @@ def target_layer(network: nn.Module, batch: Tensor) -> str:
     """
     network = uncompiled(network)
     if isinstance(network, Members):
-        raise NetworkError(
-            say(
-                "The network is an ensemble of {count} networks, each with feature maps of its own: no layer's map is that "
-                "of the whole, and the mean of their heat maps is not that of the mean. Explain a package of one network, "
-                "or name a layer of one member, such as {layer}, to see what the ensemble takes from this member.",
-                count=len(network.members),
-                layer=_layer_of_first(network, batch),
-            )
-        )
+        return EACH_MEMBER + target_layer(network.members[0], batch)
     key = (tuple(batch.shape[1:]), tuple((name, type(module)) for name, module in network.named_modules()))
     known = _found.setdefault(network, {})
     if key not in known:
         known.clear()  # a network that was changed, or images of another size: keep only the last answer
         calls, scores = _watch(network, batch)
-        known[key] = _choose(calls, scores, _image_size(batch))
+        check_scores(scores)
+        known[key] = _choose(calls, scores, _image_size(batch), narrowest=isinstance(network, RegionMean))
     return known[key]
-
-
-def _layer_of_first(network: Members, batch: Tensor) -> str:
-    """The layer of an ensemble's first member that a heat map of this member alone is best taken from."""
-    member = network.members[0]
-    return f"members.0.{target_layer(member, batch)}"
 
 
 def layer_names(network: nn.Module, batch: Tensor) -> dict[str, Grid]:
     """List the layers that a heat map can be taken from.
 
-    Parameters are those of `target_layer`.
+    Parameters are those of `target_layer`; a network for segmentation does too.
 
     Returns
     -------
@@ -138,6 +135,8 @@ def layer_names(network: nn.Module, batch: Tensor) -> dict[str, Grid]:
         Dotted name to (height, width) of the layer's grid in cells, in the order of execution.
     """
     network = uncompiled(network)
+    if isinstance(network, Members):
+        return {EACH_MEMBER + name: grid for name, grid in layer_names(network.members[0], batch).items()}
     calls, _ = _watch(network, batch)
     patches = _patch_grid(calls)
     usable: dict[str, Grid] = {}
@@ -153,9 +152,10 @@ def layout_of(network: nn.Module, name: str, output: Tensor, batch: Tensor) -> L
     """Say how the output of the layer `name` holds its map, or raise `NetworkError` if it has none."""
     patches = None
     if output.ndim == 3:
-        calls, _ = _watch(network, batch)
+        member = network.members[0] if isinstance(network, Members) else network
+        calls, _ = _watch(member, batch)
         patches = _patch_grid(calls)
-    layout = _layout(output, _image_size(batch), patches)
+    layout = _layout(output, _image_size(batch), patches, len(batch))
     if layout is None:
         raise NetworkError(
             say(
@@ -166,6 +166,14 @@ def layout_of(network: nn.Module, name: str, output: Tensor, batch: Tensor) -> L
             )
         )
     return layout
+
+
+def layers_of(network: nn.Module, name: str) -> list[str]:
+    """The layers that a name stands for: itself, or one of each member of an ensemble."""
+    if isinstance(network, Members) and name.startswith(EACH_MEMBER):
+        rest = name.removeprefix(EACH_MEMBER)
+        return [f"members.{number}.{rest}" for number in range(len(network.members))]
+    return [name]
 
 
 def uncompiled(network: nn.Module) -> nn.Module:
@@ -182,6 +190,8 @@ def as_evaluated(network: nn.Module) -> Iterator[None]:
     network may hold some modules in one mode and some in the other.
     """
     modules = list(network.modules())
+    if isinstance(network, RegionMean):
+        modules.append(network.whole)
     training = [module for module in modules if module.training]
     with ExitStack() as stack:
         if any("_orig_mod" in m._modules or m._compiled_call_impl for m in modules):
@@ -196,7 +206,7 @@ def as_evaluated(network: nn.Module) -> Iterator[None]:
                 module.training = True
 
 
-def _watch(network: nn.Module, batch: Tensor) -> tuple[list[_Call], Tensor]:
+def _watch(network: nn.Module, batch: Tensor) -> tuple[list[_Call], Any]:
     """Run one image through the network and note every module's calls."""
     calls: list[_Call] = []
     versions: dict[int, list[int]] = {}
@@ -226,29 +236,41 @@ def _watch(network: nn.Module, batch: Tensor) -> tuple[list[_Call], Tensor]:
                 stack.callback(module.register_forward_hook(after).remove)
         # a copy of a copy, since a network may write into its input, and a leaf must not be written to
         scores = network(batch[:1].detach().clone().requires_grad_().clone())
-    if not isinstance(scores, Tensor) or scores.ndim != 2:
-        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise NetworkError(
-            say(
-                "The network must give one score for each class, (images, classes), not {shape}.", shape=shape
-            )
-        )
     return calls, scores
 
 
-def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
-    calls = _leading_to(scores, [call for call in calls if call.changed])
+def check_scores(scores: Any, images: int = 1) -> None:
+    """Raise `NetworkError` if these are not class scores (N, K) of so many images."""
+    if isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == images:
+        return
+    shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if (isinstance(scores, Tensor) and scores.ndim == 4) or isinstance(scores, Mapping):
+        raise NetworkError(
+            say(
+                "The network gives {shape}, as for segmentation, not one score for each class: its heat maps need a "
+                "region (segment_heat_maps).",
+                shape=shape,
+            )
+        )
+    raise NetworkError(
+        say("The network must give one score for each class, (images, classes), not {shape}.", shape=shape)
+    )
+
+
+def _choose(calls: list[_Call], scores: Tensor, size: Grid, narrowest: bool) -> str:
+    calls, past = _leading_to(scores, [call for call in calls if call.changed], size)
     names = [call.name for call in calls]
     patches = _patch_grid(calls)
-    grids = [layout.grid if (layout := _layout(call.output, size, patches)) else None for call in calls]
+    layouts = [None if id(call) in past else _layout(call.output, size, patches) for call in calls]
+    grids = [layout.grid if layout else None for layout in layouts]
     pooled = {id(call.output) for call in calls if isinstance(call.module, _POOLING)}
-    attentions = [i for i, call in enumerate(calls) if _is_attention(call.module)]
+    attentions = [i for i, call in enumerate(calls) if _is_attention(call)]
     convolutions = [
         i for i, call in enumerate(calls) if isinstance(call.module, nn.Conv2d) and grids[i] is not None
     ]
     end = len(calls)
     if attentions and (not convolutions or attentions[-1] > convolutions[-1]):
-        reference = _attended(calls, grids, attentions[-1])
+        reference = None if _unrolled(calls) else _attended(calls, grids, attentions[-1])
         if reference is not None and names.count(calls[reference].name) == 1:
             return calls[reference].name
         raise NetworkError(
@@ -260,8 +282,11 @@ def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
     if convolutions and _makes_scores(calls, convolutions[-1], scores):
         end = convolutions.pop()
     if convolutions:
-        wanted = grids[convolutions[-1]]
-        for i in range(end - 1, convolutions[-1] - 1, -1):
+        last = convolutions[-1]
+        if narrowest:
+            last = min(reversed(convolutions), key=lambda i: _cells(grids[i]))
+        wanted = grids[last]
+        for i in range(end - 1, last - 1, -1):
             if grids[i] == wanted and id(calls[i].output) not in pooled and names.count(calls[i].name) == 1:
                 return calls[i].name
     raise NetworkError(
@@ -274,16 +299,36 @@ def _choose(calls: list[_Call], scores: Tensor, size: Grid) -> str:
     )
 
 
-def _leading_to(scores: Tensor, calls: list[_Call]) -> list[_Call]:
-    """Leave out side branches. Outputs without a graph (computed under `no_grad`) are given the benefit."""
+def _cells(grid: Grid | None) -> int:
+    return grid[0] * grid[1] if grid else 0
+
+
+def _leading_to(scores: Tensor, calls: list[_Call], size: Grid) -> tuple[list[_Call], set[int]]:
+    """Leave out side branches; and the ids of those calls whose tokens no longer reach the scores.
+
+    Outputs without a graph (computed under `no_grad`) are given the benefit.
+    """
     asked = [call for call in calls if call.output is not None and call.output.requires_grad]
     if not scores.requires_grad or not asked:
-        return calls
+        return calls, set()
+    # each score with a weight of its own: of scores that always have the same sum, the sum has no gradient
+    weights = torch.arange(1, scores.shape[1] + 1, device=scores.device, dtype=scores.dtype)
     gradients = torch.autograd.grad(
-        scores.sum(), [c.output for c in asked if c.output is not None], allow_unused=True
+        (scores * weights).sum(), [c.output for c in asked if c.output is not None], allow_unused=True
     )
     aside = {id(call) for call, gradient in zip(asked, gradients, strict=True) if gradient is None}
-    return [call for call in calls if id(call) not in aside]
+    # behind the last attention of a class token the other tokens' gradients are 0
+    patches = _patch_grid(calls)
+    reaching = {
+        id(call): bool(layout.to_maps(gradient).any())
+        for call, gradient in zip(asked, gradients, strict=True)
+        if gradient is not None
+        and (layout := _layout(call.output, size, patches)) is not None
+        and layout.kind == "tokens"
+    }
+    # of a network whose head is still 0, none reach them
+    past = {call for call, there in reaching.items() if not there} if any(reaching.values()) else set()
+    return [call for call in calls if id(call) not in aside], past
 
 
 def _makes_scores(calls: list[_Call], index: int, scores: Tensor) -> bool:
@@ -296,9 +341,12 @@ def _makes_scores(calls: list[_Call], index: int, scores: Tensor) -> bool:
     )
 
 
-def _is_attention(module: nn.Module) -> bool:
-    # every library writes its own attention; the word in the class name is what they share
-    return "attention" in type(module).__name__.lower()
+def _is_attention(call: _Call) -> bool:
+    # every library writes its own attention; the word in the class name is what they share. Short forms count over
+    # tokens only: convolutional networks have modules of such names that weight channels.
+    name = type(call.module).__name__.lower()
+    short = any(word in name for word in ("attn", "mhsa", "gpsa"))
+    return "attention" in name or (short and call.source is not None and call.source.ndim == 3)
 
 
 def _attended(calls: list[_Call], grids: list[Grid | None], attention: int) -> int | None:
@@ -311,19 +359,26 @@ def _attended(calls: list[_Call], grids: list[Grid | None], attention: int) -> i
 
 def _patch_grid(calls: list[_Call]) -> Grid | None:
     """The grid that a transformer's tokens come from: the output of its last convolution."""
+    if _unrolled(calls):
+        return None
     for call in reversed(calls):
         if isinstance(call.module, nn.Conv2d) and call.output is not None and call.output.ndim == 4:
             return int(call.output.shape[2]), int(call.output.shape[3])
     return None
 
 
+def _unrolled(calls: list[_Call]) -> bool:
+    """Whether the tokens are in another order than the grid's: Hiera's (timm.models.hiera.Unroll)."""
+    return any(type(call.module).__name__ == "Unroll" for call in calls)
+
+
 def _image_size(batch: Tensor) -> Grid:
     return int(batch.shape[-2]), int(batch.shape[-1])
 
 
-def _layout(output: Tensor | None, size: Grid, patches: Grid | None) -> Layout | None:
-    """How an output holds a map of more than one cell, or None."""
-    if output is None:
+def _layout(output: Tensor | None, size: Grid, patches: Grid | None, images: int = 1) -> Layout | None:
+    """How an output of so many images holds a map of more than one cell, or None."""
+    if output is None or output.ndim == 0 or len(output) != images:
         return None
     if output.ndim == 4:
         _, a, b, c = (int(n) for n in output.shape)

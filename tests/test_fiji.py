@@ -73,6 +73,7 @@ def real_images(shared: Path, folder: Path) -> list[Path]:
     return [film, colour, path]
 
 
+@pytest.mark.slow
 def test_the_same_as_in_process(shared: Path, fiji: fijis.Fiji, hard: Path) -> None:
     files = real_images(shared, hard)
     models = [

@@ -17,15 +17,17 @@ from torch import Tensor, nn
 from torchvision import models
 
 SMALL_CNN = "small_cnn"
+"""Name of the one network that is Mikata's own."""
+
 VGG16_FLAT = "vgg16_flat256"
 """VGG-16 with a `FlatHead`, made for images of 480 to 511 px: 15 x 15 places."""
-"""Name of the one network that is Mikata's own."""
+
+_FLAT_PLACES, _FLAT_UNITS = 15, 256
 
 TIMM = "timm:"
 """What the names of timm's networks begin with: ``timm:convnext_tiny``, ``timm:resnet18.a1_in1k``."""
 
 OF = " x "
-_FLAT_PLACES, _FLAT_UNITS = 15, 256
 """Between the number of an ensemble's members and the name of one of them: ``3 x small_cnn``."""
 
 MOST_MEMBERS = 64

@@ -118,7 +118,7 @@ class Measuring:
         changes = 4 + disturbed.NOISES
         inner = len(curves.SHARES) - 2
         cascade = RANDOM_NETWORKS + CASCADES * max(depths - 1, 0)
-        return 1 + cascade + 3 + 2 * inner * (len(ORDERS) - 1 + RANDOM_ORDERS) + 2 * changes
+        return 1 + cascade + 4 + 2 * inner * (len(ORDERS) - 1 + RANDOM_ORDERS) + 2 + 2 * changes
 
     def others(self) -> Array:
         """Likeness of each image's map to each other's (N, N)."""

@@ -14,7 +14,7 @@ from mikata.explaining.controls import judging, repeats
 from mikata.explaining.controls.measured import Measuring, Randomisation
 from mikata.explaining.controls.repeats import Rulers
 from mikata.explaining.controls.resampling import FEWEST, Resampling
-from mikata.explaining.controls.results import Control, Controls, Curve, Example
+from mikata.explaining.controls.results import Control, Controls, Curve, Example, Spread
 from mikata.explaining.controls.sample import Alike, Candidate, choose, read, units
 from mikata.explanation.controls.explainer import Explainer, maps_by
 from mikata.explanation.controls.plain_maps import centre
@@ -132,7 +132,7 @@ def controls_for(
     controls += more
     drawn += lines
     controls.append(judging.stability(found.moved(), found.noisy(), sampled))
-    spread: tuple[repeats.Spread, ...] = ()
+    spread: tuple[Spread, ...] = ()
     if repeated:
         compared = repeats.compare(
             model, repeated, source, chosen, method=method, layer=layer, batch=batch, rulers=rulers, progress=progress

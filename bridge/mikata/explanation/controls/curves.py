@@ -95,4 +95,5 @@ def blurred(images: Tensor) -> Tensor:
 
     sd = _BLUR * min(images.shape[-2:])
     side = 2 * math.ceil(3 * sd) + 1
-    return gaussian_blur(images, [side, side], [sd, sd])
+    found: Tensor = gaussian_blur(images, [side, side], [sd, sd])
+    return found

@@ -1,7 +1,7 @@
 """How alike two heat maps are: Spearman's rank correlation and the structural similarity.
 
 Both are what Adebayo et al. compare maps with ("Sanity Checks for Saliency Maps", NeurIPS 2018, doi
-10.48550/arXiv.1810.03292, section 3). A map without any differences has no ranks, and its likeness to another is NaN.
+10.48550/arXiv.1810.03292). A map without any differences has no ranks, and its likeness to another is NaN.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def ssim(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[n
     found = np.full(len(first), np.nan)
     for index, (one, other) in enumerate(zip(np.abs(first), np.abs(second), strict=True)):
         if side >= 3 and one.max() > 0 and other.max() > 0:
-            found[index] = structural_similarity(
+            found[index] = structural_similarity(  # type: ignore[no-untyped-call]
                 one / one.max(), other / other.max(), win_size=side, data_range=1.0
             )
     return found

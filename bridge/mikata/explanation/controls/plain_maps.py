@@ -1,6 +1,6 @@
 """Maps that know nothing of a network: edges, and a blob in the middle. What they do as well explains nothing.
 
-Adebayo et al. (2018, doi 10.48550/arXiv.1810.03292, section 5) found methods whose maps an edge detector could have
+Adebayo et al. (2018, doi 10.48550/arXiv.1810.03292) found methods whose maps an edge detector could have
 drawn; what a photographer or a radiographer puts into the middle is found by a blob there.
 """
 
@@ -18,7 +18,7 @@ def edges(images: Tensor, grid: tuple[int, int]) -> NDArray[np.float64]:
     from skimage.filters import sobel
 
     grey = images.detach().float().mean(1).double().cpu().numpy()
-    return pooled(np.stack([sobel(one) for one in grey]), grid)
+    return pooled(np.stack([sobel(one) for one in grey]), grid)  # type: ignore[no-untyped-call]
 
 
 def centre(grid: tuple[int, int]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """The same network with its weights taken away, layer by layer from the top: the cascade of Adebayo et al.
 
-"Sanity Checks for Saliency Maps", NeurIPS 2018, doi 10.48550/arXiv.1810.03292, section 4: weights are drawn anew from
+"Sanity Checks for Saliency Maps", NeurIPS 2018, doi 10.48550/arXiv.1810.03292, section 3: weights are drawn anew from
 the layer next to the scores downwards, and a map that depends on what the network has learnt changes. Weights of
 convolutions and linear layers are drawn as He et al. 2015 (doi 10.1109/ICCV.2015.123) start a network, so that
 signals neither die nor grow on their way; normalisations and biases start as in a new network; single parameters of

@@ -197,9 +197,9 @@ def test_the_cascade_goes_from_the_scores_to_the_image() -> None:
                 assert torch.equal(value, before[name])
         assert not torch.equal(made["classifier.weight"], before["classifier.weight"])
     assert not torch.equal(steps[-1]["features.0.weight"], before["features.0.weight"])
-    whole = [state(changed) for changed in random.cascade(5, depths[-1:])][0]
+    whole = next(state(changed) for changed in random.cascade(5, depths[-1:]))
     assert all(torch.equal(whole[name], steps[-1][name]) for name in whole)  # one seed, one network
-    other = [state(changed) for changed in random.cascade(6, depths[-1:])][0]
+    other = next(state(changed) for changed in random.cascade(6, depths[-1:]))
     assert not torch.equal(other["features.0.weight"], whole["features.0.weight"])
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert [module.training for module in network.modules()] == modes
@@ -392,7 +392,7 @@ def test_the_report_has_a_table_curves_and_pictures(passing: Controls) -> None:
     assert falling[0] > 0.9
     assert falling[-1] < 0.1
     depth = [row for row in lines if row["curve"] == "rank correlation"]
-    assert [row["mean"] for row in depth][0] == 1
+    assert next(row["mean"] for row in depth) == 1
     assert depth[-1]["share"] == 1
     assert depth[-1]["mean"] < 0.3
     heading, html = section(passing)

@@ -509,10 +509,13 @@ def test_few_images_are_not_judged() -> None:
     own = source(8)
     found = controls_for(model(finder()), own, candidates(own))
     assert found.controls == ()
-    assert "they need images of at least 5 patients; here are 4" in sentence(found)
+    assert "they need images with heat of at least 5 patients; here are 4" in sentence(found)
     assert section(found)[1].startswith("<p>The controls of the heat maps were not made")
     planes = [Candidate(Plane("film 1", n, 1, SIZE, SIZE), 1) for n in range(1, 9)]  # a stack
-    assert "at least 5 independent images; here are 1" in controls_for(model(finder()), own, planes).not_run
+    assert (
+        "at least 5 independent images with heat; here are 1"
+        in controls_for(model(finder()), own, planes).not_run
+    )
 
 
 class Fixed(nn.Module):

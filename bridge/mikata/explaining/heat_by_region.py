@@ -197,9 +197,10 @@ class RegionRun:
         subject = self._subject(heat)
         self.collected.add(subject, heat.classes, ruler.regions.names, measures, ruler.area_cells)
         # of all classes, the predicted one is put to the controls
-        explained = heat.classes[0] if len(heat.classes) == 1 else heat.predicted
-        group = subject.predicted if subject.truth is None else subject.truth
-        self.candidates.append(Candidate(heat.plane, explained, group, subject.patient))
+        shown = 0 if len(heat.classes) == 1 else heat.predicted
+        if np.ptp(heat.grid[shown]) > 0:  # a map without heat cannot be compared with anything
+            group = subject.predicted if subject.truth is None else subject.truth
+            self.candidates.append(Candidate(heat.plane, heat.classes[shown], group, subject.patient))
         self.mean.add(heat, measures.total, picture=picture)
 
     def control(

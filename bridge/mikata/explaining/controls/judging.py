@@ -218,12 +218,14 @@ def too_few(units: int, unit: str) -> str:
     """Why there are no controls for so few patients or images."""
     if unit == "patient":
         return say(
-            "The controls of the heat maps were not made: they need images of at least {least} patients; here are {units}.",
+            "The controls of the heat maps were not made: they need images with heat of at least {least} patients; here are "
+            "{units}.",
             least=FEWEST,
             units=units,
         )
     return say(
-        "The controls of the heat maps were not made: they need at least {least} independent images; here are {units}.",
+        "The controls of the heat maps were not made: they need at least {least} independent images with heat; here are "
+        "{units}.",
         least=FEWEST,
         units=units,
     )

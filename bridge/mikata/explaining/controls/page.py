@@ -68,12 +68,12 @@ def _taken(found: Controls) -> str:
     facts = {"images": found.n_images, "all": found.n_all, "units": found.n_units, "seed": found.seed}
     if found.unit == "patient":
         return say(
-            "Made on {images} of {all} planes, of {units} patients, chosen by chance (seed {seed}) and spread over classes "
+            "Made on {images} of {all} planes with heat, of {units} patients, chosen by chance (seed {seed}) and spread over classes "
             "and patients.",
             **facts,
         )
     return say(
-        "Made on {images} of {all} planes, of {units} files, chosen by chance (seed {seed}) and spread over classes and "
+        "Made on {images} of {all} planes with heat, of {units} files, chosen by chance (seed {seed}) and spread over classes and "
         "files.",
         **facts,
     )

@@ -56,7 +56,7 @@ def controls_for(
     source:
         The images of the run; those chosen are read once more.
     candidates:
-        The planes of the run, with the class that was explained.
+        The planes of the run whose maps have heat, with the class that was explained.
     method, layer, options:
         As `mikata.explanation.heat_maps` takes them; `options` is what else it was given.
     images:

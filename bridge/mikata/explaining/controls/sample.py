@@ -19,7 +19,7 @@ from mikata.types import Progress
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plane that controls could be made on.
+    """A plane that controls could be made on: one whose map has heat.
 
     Attributes
     ----------

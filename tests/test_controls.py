@@ -484,6 +484,7 @@ def test_images_whose_score_has_nowhere_to_fall_are_left_out() -> None:
     none = controls_for(model(finder()), own, plain, layer="features")
     assert none.control("deletion").status == "not defined"
     assert "covering says nothing about them" in section(none)[1]
+    assert "Fewer than 5 independent patients or images are left to judge by." in section(none)[1]
     assert "Not defined: deletion" in sentence(none)
 
 
@@ -543,6 +544,24 @@ def test_a_network_without_weights_and_one_without_heat() -> None:
     assert {one.status for one in none.controls} == {"not defined"}
     assert "passed no control" in sentence(none)
     assert {row[3] for row in none.table().rows} >= {NOT_DEFINED}
+
+
+def test_a_network_that_gives_a_value() -> None:
+    network = copy.deepcopy(finder())
+    with torch.no_grad():
+        head = nn.Linear(network.classifier.in_features, 1)
+        head.weight.copy_(network.classifier.weight[1:] - network.classifier.weight[:1])
+        network.classifier = head
+    given = model(network)
+    given.classifier.target, given.classifier.unit = (60.0, 12.0), "mm"
+    given = dataclasses.replace(given, classes=())
+    own = source()
+    chosen = [dataclasses.replace(one, explained=0) for one in candidates(own)]
+    found = controls_for(given, own, chosen, layer="features")
+    assert found.control("deletion").status == "passed"
+    changed = found.control("stability").figure("predictions changed by noise")
+    assert math.isnan(changed.estimate.value)
+    assert NOT_DEFINED in found.table().rows[-1]
 
 
 def test_repeated_trainings_are_compared() -> None:

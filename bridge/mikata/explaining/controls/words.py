@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mikata.explaining.controls.resampling import FEWEST
 from mikata.explaining.controls.results import Control, Controls, Name, Status
 from mikata.language import joined, say
 
@@ -94,7 +95,9 @@ def meaning(control: Control) -> str:
     """What came of a control, in plain words."""
     found = control.status
     if found == "not defined":
-        return control.note or say("It is not defined for these images.")
+        few = say("Fewer than {least} independent patients or images are left to judge by.", least=FEWEST)
+        parts = [part for part in (control.note, few if control.figures else "") if part]
+        return joined(parts) if parts else say("It is not defined for these images.")
     if found == "undecided":
         text = say("There are too few images to decide: take more control images.")
     else:

@@ -245,6 +245,9 @@ def test_labelled_data_give_tables_a_page_and_mean_heat(package: Path, table: Pa
     assert float(mean.array.mean()) == pytest.approx(1, abs=0.02)  # times of an even spread
     text = (out / "Heat by Region.html").read_text()
     assert text.count("data:image") == 2
+    assert (
+        "The controls of the heat maps were not made" in text
+    )  # hardly any map of the predicted class has heat
     assert "row 1 column 2" in text
     assert "http" not in text.replace("http://www.w3.org", "")  # opens without a network
     assert result.tables[1].rows
@@ -252,7 +255,7 @@ def test_labelled_data_give_tables_a_page_and_mean_heat(package: Path, table: Pa
 
 
 def test_the_mean_heat_has_the_mean_shares(resizing: Path, table: Path) -> None:
-    result = mikata.heat_by_region(table, model=resizing, regions="2x2", target="a")
+    result = mikata.heat_by_region(table, model=resizing, regions="2x2", target="a", no_controls=True)
     (mean,) = result.images
     height, width = mean.array.shape
     quarter = float(mean.array[: height // 2, : width // 2].sum() / mean.array.sum())
@@ -272,7 +275,7 @@ def test_targets_and_parts(package: Path, table: Path) -> None:
     one = mikata.heat_by_region(table, model=package, regions="1x2", target="b", part="test")
     assert {row[names.index("class")] for row in one.tables[0].rows} == {"b"}
     folder = table.parent
-    again = mikata.heat_by_region(folder, model=package, regions="1x2", target="b")
+    again = mikata.heat_by_region(folder, model=package, regions="1x2", target="b", no_controls=True)
     assert len(again.tables[0].rows) == 24 * 2
     assert "Patients are not known: images are taken as independent" in again.message
 
@@ -405,6 +408,56 @@ def test_a_reference_image(package: Path, table: Path, hard_path: Path) -> None:
         mikata.heat_by_region(table, model=package, regions="2x2", reference=flat)
 
 
+def test_controls_stand_beside_the_table(package: Path, table: Path, hard_path: Path) -> None:
+    """Networks without training: their maps cannot be told from maps of random weights, and the report tells."""
+    other = hard_path / "other"
+    torch.manual_seed(8)
+    made = Untrained(
+        build("small_cnn", classes=2, channels=1, mean=[110.0], std=[50.0]).eval(), classes=("a", "b")
+    )
+    packaging.write(other, made, name="Other", test_image=packaging.formula_image(made))
+    out = hard_path / "out"
+    result = mikata.heat_by_region(
+        table, model=package, regions="2x2", out=out, control_images=6, repeats=str(other), target="a"
+    )
+    found = rows(out / "Heat by Region controls.csv")
+    assert {row["control"] for row in found} == {
+        "weight randomisation", "deletion", "insertion", "simple maps", "stability", "repeated training", "small regions",
+    }  # fmt: skip
+    by_name = {(row["control"], row["figure"]): row for row in found}
+    alike = by_name["weight randomisation", "likeness to random weights"]
+    assert (alike["n_images"], alike["n_patients_resampled"], alike["layer"]) == ("6", "6", "features")
+    shares = [
+        float(by_name["repeated training", f"heat share of row {y} column {x}, network 1"]["value"])
+        for y in (1, 2)
+        for x in (1, 2)
+    ]
+    assert sum(shares) == pytest.approx(1)
+    assert {row["control"] for row in rows(out / "Heat by Region control curves.csv")} == {
+        "weight randomisation", "deletion", "insertion",
+    }  # fmt: skip
+    text = (out / "Heat by Region.html").read_text()
+    assert "Controls of the heat maps" in text
+    assert "SD between networks" in text
+    assert text.count("data:image") == 4
+    assert "controls" in result.message or "no control" in result.message
+    assert result.tables[-1].title == "Heat by Region controls"
+
+
+def test_controls_can_be_left_out_and_need_several_images(
+    package: Path, table: Path, hard_path: Path
+) -> None:
+    out = hard_path / "out"
+    result = mikata.heat_by_region(
+        table, model=package, regions="2x2", out=out, part="test", no_controls=True
+    )
+    assert not list(out.glob("*control*"))
+    assert "control" not in result.message
+    assert "Controls of the heat maps" not in (out / "Heat by Region.html").read_text()
+    few = mikata.heat_by_region(table, model=package, regions="2x2", part="test")
+    assert "they need images with heat of at least 5 patients; here are " in few.message
+
+
 def test_bad_input(package: Path, table: Path, hard_path: Path) -> None:
     def refused(error: type[Exception], words: str, given: object = table, **changes: object) -> None:
         options = {"model": package, "regions": "2x2", "part": "test"} | changes
@@ -416,6 +469,8 @@ def test_bad_input(package: Path, table: Path, hard_path: Path) -> None:
     refused(NetworkError, "no layer 'nowhere'", layer="nowhere")
     refused(RegionError, "no regions 'chset'", regions="chset")
     refused(RegionError, "too small for the grid 60x60", regions="60x60")
+    refused(ParameterError, "leave no_controls off", repeats="other", no_controls=True)
+    refused(NetworkError, "has the same weights as model", repeats=str(package), part="all")
     refused(DataError, "no image whose split is selection; it has test, training", part="selection")
     refused(ParameterError, "target=true needs the true classes", photo(), target="true", part="all")
     refused(ParameterError, "part=test needs labelled data", photo())

@@ -20,6 +20,9 @@ def heat_by_region(
     subfolders: bool = False,
     out: OutputPath = None,
     batch: Annotated[int, Range(1, 4096)] = 16,
+    no_controls: bool = False,
+    control_images: Annotated[int, Range(5, 200)] = 12,
+    repeats: str = "",
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
@@ -52,6 +55,13 @@ def heat_by_region(
         command line makes a folder.
     batch : Batch size
         How many planes go through the network at once; less needs less memory.
+    no_controls : Leave the controls out
+        Do not put the heat maps to controls (random weights, covering, small changes, edges), which takes some 100
+        passes through the network for each control image.
+    control_images : Control images
+        On how many planes the controls are made, chosen by chance and spread over classes and patients.
+    repeats : Repeated trainings (packages)
+        Packages of the same training with other seeds, several with ; between: their maps are compared in the controls.
     overwrite : Overwrite existing files
         Replace result files that are already in the folder.
     """
@@ -69,6 +79,9 @@ def heat_by_region(
         subfolders=subfolders,
         out=out,
         batch=batch,
+        no_controls=no_controls,
+        control_images=control_images,
+        repeats=repeats,
         overwrite=overwrite,
         progress=progress,
     )

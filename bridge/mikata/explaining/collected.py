@@ -86,7 +86,7 @@ class Collected:
 
     def maps(self) -> Maps:
         """All maps in arrays."""
-        names = tuple(dict.fromkeys(name for row in self._rows for name in row.regions))
+        names = self.regions()
         column = {name: index for index, name in enumerate(names)}
         count = sum(len(row.classes) for row in self._rows)
         share, area, hit = (np.full((count, len(names)), np.nan) for _ in range(3))
@@ -104,6 +104,10 @@ class Collected:
         return Maps(
             names, tuple(subjects), np.array(classes, np.int64), share, area, hit, self.classes, self.values
         )
+
+    def regions(self) -> tuple[str, ...]:
+        """Names of all regions, in the order in which they came."""
+        return tuple(dict.fromkeys(name for row in self._rows for name in row.regions))
 
     def small(self) -> dict[str, float]:
         """Regions smaller than two cells of the network's grid, each with its smallest size in cells."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.errors import ImageError, NetworkError, ParameterError
+from mikata.errors import ImageError
+from mikata.explaining import controls as control_report
 from mikata.explaining import region_page
+from mikata.explaining.asked import repeated, target_of
 from mikata.explaining.collected import Collected, Maps, Subject
+from mikata.explaining.controls import Candidate, Controls
 from mikata.explaining.figures import MOST_CLASSES, Shown
 from mikata.explaining.material import Material, Part, class_numbers, material
 from mikata.explaining.mean_heat import MeanHeat, reference_picture
@@ -36,17 +38,18 @@ from mikata.language import joined, say
 from mikata.networks import Model, read_package
 from mikata.outputs import ResultFolder, write_text
 from mikata.prediction import Plane, skipped_note
-from mikata.types import Image, Progress, Result
+from mikata.types import Image, Progress, Result, Table
 
-LONG, SUMMARY, DIFFERENCES, PAGE, MEAN = (
+LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN = (
     "Heat by Region.csv",
     "Heat by Region summary.csv",
     "Heat by Region differences.csv",
+    "Heat by Region controls.csv",
+    "Heat by Region control curves.csv",
     "Heat by Region.html",
     "mean heat.tif",
 )
 _RULERS = 64  # region sets kept on the grid at once: one for each size of image, or image
-_MOST_EXPLAINED = 64
 _MOST_DRAWN = 60  # regions drawn over the mean heat
 
 
@@ -80,6 +83,9 @@ def heat_by_region(
     subfolders: bool = False,
     out: Path | None = None,
     batch: int = 16,
+    no_controls: bool = False,
+    control_images: int = control_report.IMAGES,
+    repeats: str = "",
     overwrite: bool = False,
     progress: Progress,
 ) -> Result:
@@ -103,6 +109,10 @@ def heat_by_region(
         Image to show mean heat on; None: the mean of all images.
     out:
         Folder for tables, mean heat maps and the page; None to return tables and mean heat alone.
+    no_controls, control_images:
+        Whether to leave the controls of the heat maps out, and on how many planes they are made.
+    repeats:
+        Packages of repeated trainings for the controls, with ; between.
 
     Raises
     ------
@@ -111,13 +121,14 @@ def heat_by_region(
     NetworkError
         For an unknown class, method or layer.
     ParameterError
-        For a target or part that needs labels where there are none.
+        For a target or part that needs labels where there are none, or repeats without controls.
     PackageError, DataError, ImageError, OutputError
         As package, data, images and folder make it.
     """
     given = material(images, part=part, subfolders=subfolders, progress=progress)
     source = NotingImages(given.source)
     network = read_package(model)
+    others = repeated(repeats, no_controls)
     found = region_source(regions, source)
     source.overlays = found if isinstance(found, OverlaySource) else None
     truth = (
@@ -125,14 +136,16 @@ def heat_by_region(
         if given.labelled and not network.values
         else {}
     )
-    wanted = _target(network, target, truth)
+    wanted = target_of(network, target, truth)
     picture = reference_picture(reference) if reference else None
     folder = ResultFolder(out, overwrite, [*source.paths, reference]) if out else None
     if folder:
-        folder.reserve([LONG, SUMMARY, DIFFERENCES, PAGE, MEAN])
+        folder.reserve([LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN])
     run = RegionRun(network, source, given, truth, found)
     run.measure(wanted, method, layer, batch, progress, picture=picture is None)
     source.skipped.extend(given.skipped)
+    if not no_controls:
+        run.control(method, control_images, others, batch, progress)
     return run.result(picture, folder, target, progress)
 
 
@@ -150,6 +163,8 @@ class RegionRun:
     remarks: dict[str, Remarks] = field(default_factory=dict, init=False)
     sets: dict[Hashable, RegionSet | None] = field(default_factory=dict, init=False)
     cells: set[tuple[float, float]] = field(default_factory=set, init=False)
+    candidates: list[Candidate] = field(default_factory=list, init=False)
+    controls: Controls | None = field(default=None, init=False)
     _rulers: OrderedDict[tuple[Hashable, Cells], Ruler] = field(default_factory=OrderedDict, init=False)
 
     def __post_init__(self) -> None:
@@ -179,8 +194,38 @@ class RegionRun:
         ruler = self._ruler(heat)
         measures = ruler.measure(heat.grid)
         self.collected.layer, self.collected.method = heat.layer, heat.method
-        self.collected.add(self._subject(heat), heat.classes, ruler.regions.names, measures, ruler.area_cells)
+        subject = self._subject(heat)
+        self.collected.add(subject, heat.classes, ruler.regions.names, measures, ruler.area_cells)
+        # of all classes, the predicted one is put to the controls
+        shown = 0 if len(heat.classes) == 1 else heat.predicted
+        if np.ptp(heat.grid[shown]) > 0:  # a map without heat cannot be compared with anything
+            group = subject.predicted if subject.truth is None else subject.truth
+            self.candidates.append(Candidate(heat.plane, heat.classes[shown], group, subject.patient))
         self.mean.add(heat, measures.total, picture=picture)
+
+    def control(
+        self, method: str, count: int, others: Sequence[Model], batch: int, progress: Progress
+    ) -> None:
+        """Put the heat maps to controls on some of the planes."""
+        small = {region_page.region_name(name): cells for name, cells in self.collected.small().items()}
+        self.controls = control_report.controls_for(
+            self.network,
+            self.source,
+            self.candidates,
+            method=method,
+            layer=self.collected.layer,
+            images=count,
+            repeated=others,
+            rulers=lambda heat: Ruler(self.regions.of(self._frame(heat.plane)), heat.cells),
+            small=small,
+            regions=len(self.collected.regions()),
+            batch=batch,
+            progress=progress,
+        )
+
+    def _frame(self, plane: Plane) -> Frame:
+        sizes = self.source.sizes[plane.image]
+        return Frame(plane.image, (plane.height, plane.width), plane.z, plane.t, sizes)
 
     def _subject(self, heat: PlaneHeat) -> Subject:
         plane = heat.plane
@@ -197,9 +242,7 @@ class RegionRun:
 
     def _ruler(self, heat: PlaneHeat) -> Ruler:
         plane = heat.plane
-        frame = Frame(
-            plane.image, (plane.height, plane.width), plane.z, plane.t, self.source.sizes[plane.image]
-        )
+        frame = self._frame(plane)
         key = self.regions.key(frame), heat.cells
         ruler = self._rulers.get(key)
         if ruler is None:
@@ -224,12 +267,14 @@ class RegionRun:
         """Tables, mean heat and the page."""
         maps = self.collected.maps()
         summary = summarise(maps, progress=progress)
+        tables: tuple[Table, ...]
         tables = self.collected.table(), summary.table(), summary.difference_table()
         notes = [
             *region_page.notes(summary, maps, self.collected.small(), self._cell()),
             *region_notes(self.remarks),
             *self.regions.notes(),
         ]
+        made = self.controls
         if picture is None:
             picture = self.mean.picture()
         size = (picture.shape[0], picture.shape[1])
@@ -250,11 +295,17 @@ class RegionRun:
                 shown=self._shown(picture, maps, summary),
                 facts=self._facts(summary, maps, target),
                 said=[*notes, skipped] if skipped else notes,
+                controls=control_report.section(made) if made else None,
             )
+            if made and made.controls:
+                files.append(folder.write_table(CONTROLS, made.table("Heat by Region controls")))
+                files.append(folder.write_table(CURVES, made.curve_table("Heat by Region control curves")))
             page = write_text(folder.path(PAGE), text)
             files.append(page)
             # the files have all groups: what is shown beside them is what is read first
             tables = tables[0], summary.table(whole=False), summary.difference_table(whole=False)
+        if made and made.controls:
+            tables = *tables, made.table("Heat by Region controls")
         count = len(self.collected)
         message = joined(
             [
@@ -268,6 +319,7 @@ class RegionRun:
                 ),
                 *region_page.leading(summary, maps.values)[:MOST_CLASSES],
                 *notes,
+                *([control_report.sentence(made)] if made else []),
             ]
         )
         notice = say("Research use, not for diagnosis.")
@@ -345,55 +397,3 @@ class RegionRun:
 
 def _range(low: float, high: float) -> str:
     return f"{low:.1f}" if high - low < 0.05 else f"{low:.1f}-{high:.1f}"
-
-
-def _target(network: Model, target: str, truth: dict[str, int]) -> Target:
-    if network.values:
-        if target != "predicted":
-            raise NetworkError(
-                say(
-                    "Heat by Region: {model} gives a value, not classes: leave target at predicted, which explains what "
-                    "raises the value.",
-                    model=network.path.name,
-                )
-            )
-        return None
-    if target == "predicted":
-        return None
-    if target == "all":
-        if len(network.classes) > _MOST_EXPLAINED:
-            raise ParameterError(
-                say(
-                    "target=all would explain {count} classes of each image; up to {most} can be tabulated. Take "
-                    "predicted, true, or the name of a class.",
-                    count=len(network.classes),
-                    most=_MOST_EXPLAINED,
-                )
-            )
-        return "all"
-    if target == "true":
-        if not truth:
-            raise ParameterError(
-                say(
-                    "target=true needs the true classes: give labelled data as images, a CSV with the columns file and "
-                    "label or a folder of class folders."
-                )
-            )
-
-        def true(plane: Plane) -> int:
-            return truth[plane.image]
-
-        return true
-    if target in network.classes:
-        return network.classes.index(target)
-    near = difflib.get_close_matches(target, network.classes, 1)
-    hint = say(" (did you mean '{near}'?)", near=near[0]) if near else ""
-    raise NetworkError(
-        say(
-            "Heat by Region: {model} has no class '{name}'{hint}. target is predicted, true, all, or one of: {classes}.",
-            model=network.path.name,
-            name=target,
-            hint=hint,
-            classes=", ".join(network.classes),
-        )
-    )

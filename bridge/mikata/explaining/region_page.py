@@ -145,6 +145,7 @@ def page(
     shown: Shown | None,
     facts: Mapping[str, object],
     said: Sequence[str],
+    controls: tuple[str, str] | None = None,
 ) -> str:
     """The whole page.
 
@@ -156,6 +157,8 @@ def page(
         How it was done: names and values.
     said:
         Notes that a reader must know.
+    controls:
+        Heading and HTML of the control report.
     """
     ordered, cut = _ordered(maps)
     names = [region_name(name) for name in ordered]
@@ -210,6 +213,8 @@ def page(
     sections += _by_labels(summary, ordered)
     if summary.differences:
         sections.append((say("Differences"), _differences(summary, set(ordered))))
+    if controls is not None:
+        sections.append(controls)
     sections += [
         (say("Pointing game"), _pointing(summary, ordered)),
         (say("How it was measured"), report.pairs(facts) + _sources()),

@@ -1,0 +1,1 @@
+"""What can be measured of heat maps without knowing the truth: nothing is judged here, only measured."""

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 def spreading(cells: int, pixels: int, per_pixel: float) -> NDArray[np.float64]:
     """How much of each cell every pixel of one axis shows, as torch's bilinear interpolation has it.
 
+    Where cells are smaller than pixels (maps of every pixel of a network's input, over a smaller image), each pixel
+    shows all cells that it covers, as with ``antialias=True``.
+
     Parameters
     ----------
     cells, pixels:
@@ -30,6 +33,12 @@ def spreading(cells: int, pixels: int, per_pixel: float) -> NDArray[np.float64]:
     array
         (pixels, cells), each row adds up to 1. Pixels beyond the outermost centres show the outermost cell.
     """
+    if per_pixel > 1:
+        centres = (np.arange(pixels) + 0.5) * per_pixel
+        away = np.abs(np.arange(cells) + 0.5 - centres[:, None]) / per_pixel
+        near = np.maximum(0.0, 1.0 - away)
+        near[near.sum(1) == 0, -1] = 1.0  # beyond the last cell
+        return np.asarray(near / near.sum(1, keepdims=True), np.float64)
     at = np.clip((np.arange(pixels) + 0.5) * per_pixel - 0.5, 0.0, cells - 1.0)
     first = np.floor(at).astype(np.intp)
     second = np.minimum(first + 1, cells - 1)
@@ -45,6 +54,8 @@ def corners(cells: int, pixels: int, per_pixel: float) -> NDArray[np.intp]:
 
     Between two centres a map is linear along the axis, so its maximum is at the first or the last pixel there.
     """
+    if per_pixel > 1:
+        return np.arange(pixels, dtype=np.intp)
     at = np.clip((np.arange(pixels) + 0.5) * per_pixel - 0.5, 0.0, cells - 1.0)
     between = np.floor(at)
     changes = np.flatnonzero(np.diff(between))
@@ -64,15 +75,20 @@ class Cells:
     covered:
         Height and width in image px that the grid reaches over: the image's own where it was scaled to the
         network's input; the input's where a small image was continued to the right and below.
+    resolved_px:
+        Height and width in image px of what a map resolves where that is not a cell: a window that was hidden, say.
     """
 
     grid: tuple[int, int]
     image: tuple[int, int]
     covered: tuple[int, int]
+    resolved_px: tuple[float, float] | None = None
 
     @property
     def cell_px(self) -> tuple[float, float]:
-        """Height and width of one cell in px of the image."""
+        """Height and width of what a map resolves in px of the image: one cell, unless `resolved_px` is known."""
+        if self.resolved_px is not None:
+            return self.resolved_px
         return self.covered[0] / self.grid[0], self.covered[1] / self.grid[1]
 
     @cached_property

@@ -98,17 +98,19 @@ def plane_heat(
             own = grid[index] if target == "all" else grid[index][None]
             image = plane.height, plane.width
             native = network.fit == "native"
+            given_size = tensor.shape[2], tensor.shape[3]
+            covered = given_size if native else image
+            resolved = (
+                found.cell_px[0] * covered[0] / given_size[0],
+                found.cell_px[1] * covered[1] / given_size[1],
+            )
             yield PlaneHeat(
                 plane,
                 found.classes if target == "all" else (found.classes[index],),
                 int(outputs[index].argmax()),
                 tuple(outputs[index].tolist()),
                 own,
-                Cells(
-                    (own.shape[1], own.shape[2]),
-                    image,
-                    (tensor.shape[2], tensor.shape[3]) if native else image,
-                ),
+                Cells((own.shape[1], own.shape[2]), image, covered, resolved),
                 tensor[index][:, : plane.height, : plane.width] if native else tensor[index],
                 found.layer,
                 found.method,

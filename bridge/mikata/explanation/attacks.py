@@ -161,9 +161,23 @@ def pgd(
     ParameterError, NetworkError
         As `fgsm`; also if `steps` is below 1.
     """
-    if steps < 1:
-        raise ParameterError(say("steps must be at least 1, not {steps}.", steps=steps))
-    reach = _checked(epsilon, images)
+    _check_steps(steps)
+    lead = torch.zeros(len(images), device=images.device) if until_flipped else None
+    return _stepwise(scores_of, images, classes, _checked(epsilon, images), bounds, steps, start, lead, check)
+
+
+def _stepwise(
+    scores_of: Scores,
+    images: Tensor,
+    classes: Tensor,
+    reach: Tensor,
+    bounds: Bounds,
+    steps: int,
+    start: Tensor | None,
+    lead: Tensor | None,
+    check: Callable[[], object],
+) -> Tensor:
+    """The steps of `pgd`; an image is left alone once another class leads by more than `lead` (N,), if that is given."""
     lowest, highest = images - reach, images + reach
     now = images if start is None else bounds.keep(images + reach * start)
     best = now.clone()
@@ -183,8 +197,8 @@ def pgd(
         moved = current + reach[left] * (STEP / steps) * gradient.sign()
         inside = torch.minimum(torch.maximum(moved, lowest[left]), highest[left])
         now = now.index_copy(0, left, bounds.of(left).keep(inside))
-        if until_flipped:
-            left = left[behind <= 0]
+        if lead is not None:
+            left = left[behind <= lead[left]]
             if not len(left):
                 break
     return best
@@ -243,6 +257,7 @@ def smallest_flips(
         As `pgd`.
     """
     _checked(most, images)
+    _check_steps(steps)
     with torch.no_grad():
         clear = _needed(_finite(scores_of(images)), classes)
     found = images.clone()
@@ -256,10 +271,8 @@ def smallest_flips(
             changed = fgsm(scores_of, own, numbers, epsilon, limits)
         else:
             from_ = None if start is None else start[index]
-            changed = pgd(
-                scores_of, own, numbers, epsilon, limits,
-                steps=steps, start=from_, until_flipped=True, check=check,
-            )  # fmt: skip
+            reach = _checked(epsilon, own)
+            changed = _stepwise(scores_of, own, numbers, reach, limits, steps, from_, clear[index], check)
         there = _flipped(scores_of, changed, numbers, clear[index])
         shorter = _drawn_back(
             scores_of, own[there], changed[there], numbers[there], clear[index[there]], check
@@ -364,6 +377,11 @@ def _drawn_back(
         near = torch.where(there, near, middle)
     # where it is whole the changed image itself, which rounding would move
     return torch.where(_column(far, images) == 1, changed, images + _column(far, images) * change)
+
+
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise ParameterError(say("steps must be at least 1, not {steps}.", steps=steps))
 
 
 def _checked(epsilon: Tensor | float, images: Tensor) -> Tensor:

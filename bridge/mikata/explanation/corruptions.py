@@ -149,15 +149,18 @@ def _level(kind: str, text: str) -> float:
         facts = {"kind": kind, "level": text.strip(), "unit": UNITS[kind]}
         if kind == "jpeg":
             raise ParameterError(
-                say("levels: {kind} has the level '{level}'; it is a whole number from 1 to 100.", **facts)
+                say(
+                    "jpeg has the level '{level}' in levels; it is a whole number from 1 to 100.",
+                    level=facts["level"],
+                )
             )
         if math.isinf(high):
             raise ParameterError(
-                say("levels: {kind} has the level '{level}'; it is a number above 0, in {unit}.", **facts)
+                say("{kind} has the level '{level}' in levels; it is a number above 0, in {unit}.", **facts)
             )
         raise ParameterError(
             say(
-                "levels: {kind} has the level '{level}'; it is a number above 0 and up to {high:g}, in {unit}.",
+                "{kind} has the level '{level}' in levels; it is a number above 0 and up to {high:g}, in {unit}.",
                 high=high,
                 **facts,
             )

@@ -54,10 +54,8 @@ def even_package(folder: Path, network: str = "small_cnn", channels: int = 1, **
     """A package whose classes are nearly even on the photograph, so that little flips them."""
     torch.manual_seed(7)
     size = changes.get("size", (32, 32))
-    classifier = build(
-        network, classes=2, channels=channels, mean=[110.0] * channels, std=[50.0] * channels,
-        size=size if changes.get("fit") == "resize" else None,
-    ).eval()  # fmt: skip
+    scaled = list(size) if changes.get("fit") == "resize" else None
+    classifier = Classifier(network, 2, channels, [110.0] * channels, [50.0] * channels, size=scaled).eval()
     some = torch.stack([
         torch.from_numpy(PHOTO[: size[0], n : n + size[1]].astype(np.float32)).expand(channels, -1, -1)
         for n in range(0, 200, 20)
@@ -425,7 +423,7 @@ def test_a_network_without_gradient_is_said(hard_path: Path) -> None:
     with torch.no_grad():
         for parameter in list(classifier.network.parameters())[-2:]:
             parameter.zero_()
-        classifier.network.classifier.bias[0] = 1
+        classifier.network.classifier.bias[0] = 2
     made = Untrained(classifier.eval(), classes=("a", "b"))
     model = packaging.write(hard_path / "m", made, name="Silent", test_image=packaging.formula_image(made))
     out = hard_path / "out"

@@ -316,9 +316,9 @@ def _ascent(scores_of: Scores, images: Tensor, classes: Tensor, wanted: bool = T
             raise NetworkError(
                 say("The network's scores have no gradient towards the image, which these attacks need.")
             )
-        (gradient,) = torch.autograd.grad(against(scores, classes).sum(), given, allow_unused=True)
-    if gradient is None:
-        gradient = torch.zeros_like(given)
+        odds = against(scores, classes).sum()
+        # zeros where the scores do not depend on the image at all
+        (gradient,) = torch.autograd.grad(odds, given, materialize_grads=True)
     # a root or a norm at 0 has no slope: that value then stays as it is
     return scores.detach(), torch.nan_to_num(gradient)
 

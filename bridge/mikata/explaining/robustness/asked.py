@@ -55,12 +55,14 @@ class Asked:
     def probabilities(self, images: Tensor) -> Tensor:
         """(N, K)."""
         with torch.no_grad():
-            return self.classifier.outputs(self.scores(images)).float()
+            found: Tensor = self.classifier.outputs(self.scores(images)).float()
+        return found
 
     def answers(self, inputs: Tensor) -> Tensor:
         """Probabilities (N, K), on the CPU, of what `to_input` gives (N, C, H, W)."""
         with torch.no_grad():
-            return self.classifier(inputs.to(self.device)).float().cpu()
+            found: Tensor = self.classifier(inputs.to(self.device)).float().cpu()
+        return found
 
     def heat(self, images: Tensor, classes: Sequence[int]) -> Explanation | None:
         """Heat of one class each; None where an ensemble has none, which `no_heat` then says.

@@ -9,7 +9,7 @@ import numpy as np
 
 from mikata import report
 from mikata.explaining.robustness import words
-from mikata.explaining.robustness.outcomes import SMALLEST, UNCHANGED, Figures, kinds
+from mikata.explaining.robustness.outcomes import SMALLEST, Figures, kinds
 from mikata.explaining.robustness.words import Found
 from mikata.language import say
 from mikata.types import Plot
@@ -40,11 +40,9 @@ def plots(found: Found) -> tuple[Plot, ...]:
         own = found.of(name)
         leading = "accuracy" if found.outcomes.judged else "agreement"
         series = [(leading, *_series(own, lambda one: one.leading[0]))]
-        series += [
-            (f"{leading}, {end}", *_series(own, lambda one, end=end: getattr(one.leading[1], end)))  # type: ignore[misc]
-            for end in ("low", "high")
-            if math.isfinite(own[0].leading[1].low)
-        ]
+        if math.isfinite(own[0].leading[1].low):
+            series.append((f"{leading}, low", *_series(own, lambda one: one.leading[1].low)))
+            series.append((f"{leading}, high", *_series(own, lambda one: one.leading[1].high)))
         series.append(("mean probability", *_series(own, lambda one: one.probability)))
         made.append(Plot(f"Robustness: {name}", f"{name} ({own[0].test.unit})", "%", tuple(series)))
     return tuple(made)
@@ -162,6 +160,3 @@ def corruption_figure(found: Found) -> Figure:
     figure.legend(handles, labels, loc="upper center", ncols=4, frameon=False, prop=letters.font or None)
     figure.tight_layout(rect=(0, 0, 1, 0.94))
     return figure
-
-
-__all__ = ["UNCHANGED", "corruption_figure", "plots", "smallest_figure"]

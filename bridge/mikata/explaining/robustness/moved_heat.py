@@ -69,4 +69,4 @@ def centre(grid: NDArray[np.floating], cells: Cells) -> NDArray[np.float64]:
     down, across = cells.rows.sum(0), cells.columns.sum(0)
     moments = np.arange(len(cells.rows)) @ cells.rows, np.arange(len(cells.columns)) @ cells.columns
     total = down @ grid @ across
-    return np.array([moments[0] @ grid @ across, down @ grid @ moments[1]]) / total
+    return np.asarray(np.array([moments[0] @ grid @ across, down @ grid @ moments[1]]) / total, np.float64)

@@ -16,7 +16,7 @@ from mikata.explaining.robustness.words import Found
 from mikata.language import joined, say
 from mikata.types import Table
 
-_WIDTH = 190
+_WIDTH = 142  # six side by side
 
 
 def page(
@@ -166,7 +166,9 @@ def _example(found: Found, one: Example) -> str:
         if after.predicted != before.predicted:
             shown.append((one.heat[2], say("Heat for {name}, changed", name=classes[after.predicted])))
     return f"<h3>{escape(heading)}</h3>" + report.pictures(
-        report.picture(picture, caption, _WIDTH) for picture, caption in shown
+        # a box of the picture's width, since captions would else make room for themselves
+        f'<div style="width: {_WIDTH}px">{report.picture(picture, caption, _WIDTH)}</div>'
+        for picture, caption in shown
     )
 
 

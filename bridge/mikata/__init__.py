@@ -21,6 +21,7 @@ from mikata.commands import (
     heat_by_region,
     predict,
     region_overlap,
+    robustness,
     search,
     train,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "heat_by_region",
     "predict",
     "region_overlap",
+    "robustness",
     "search",
     "train",
 ]

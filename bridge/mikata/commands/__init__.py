@@ -5,6 +5,7 @@ from mikata.commands.agreement import agreement
 from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
 from mikata.commands.explain_regions import heat_by_region
+from mikata.commands.explain_robustness import robustness
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
@@ -25,6 +26,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         heat_by_region,
         agreement,
         region_overlap,
+        robustness,
         doctor,
     )
 )
@@ -41,6 +43,7 @@ __all__ = [
     "heat_by_region",
     "predict",
     "region_overlap",
+    "robustness",
     "search",
     "train",
 ]

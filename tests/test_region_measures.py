@@ -26,7 +26,8 @@ from mikata.images import Images
 
 def interpolated(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     x = torch.from_numpy(grid)[:, None]
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)[:, 0].numpy()
+    smaller = grid.shape[-2] > size[0] or grid.shape[-1] > size[1]
+    return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=smaller)[:, 0].numpy()
 
 
 # ---------------------------------------------------------------- figures
@@ -137,6 +138,25 @@ def test_a_cell_mark_keeps_known_shares() -> None:
         mask[0, 160 : 160 + 32 * width, 160 : 160 + 32 * width] = True
         found = Ruler(from_masks(["mark"], mask), Cells((14, 14), (448, 448), (448, 448))).measure(grids)
         assert found.share[0, 0] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("grid", "image"), [((64, 64), (40, 23)), ((50, 33), (49, 33)), ((64, 64), (20, 90))]
+)
+def test_a_map_of_every_pixel_over_a_smaller_image(grid: tuple[int, int], image: tuple[int, int]) -> None:
+    heat = torch.rand(3, 1, *grid, generator=torch.Generator().manual_seed(1))
+    cells = Cells(grid, image, image)
+    expected = F.interpolate(heat, image, mode="bilinear", align_corners=False, antialias=True)[:, 0].numpy()
+    full = cells.full(heat[:, 0].numpy())
+    np.testing.assert_allclose(full, expected, atol=1e-5)
+    peaks, values = cells.peaks(heat[:, 0].numpy())
+    assert [tuple(peak) for peak in peaks] == [np.unravel_index(one.argmax(), image) for one in full]
+    np.testing.assert_allclose(values, full.max((1, 2)))
+
+
+def test_what_a_window_resolves_is_what_a_region_is_compared_with() -> None:
+    assert Cells((64, 64), (128, 256), (128, 256)).cell_px == (2, 4)
+    assert Cells((64, 64), (128, 256), (128, 256), resolved_px=(16.0, 32.0)).cell_px == (16, 32)
 
 
 def test_spreading_is_torchs_interpolation_at_the_same_size() -> None:

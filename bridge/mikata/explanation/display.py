@@ -281,6 +281,73 @@ def colour_bar(
     )
 
 
+def heat_label(words: str, width: int, height: int, *, position: Position = 0) -> tuple[Region, ...]:
+    """Write what a heat map is of into the upper left corner of an image.
+
+    Parameters
+    ----------
+    words:
+        Lines of text. The letters get smaller, down to 4 points, until the longest line fits.
+    width, height:
+        Of the image, in pixels.
+    position:
+        Where in a stack it shows.
+
+    Returns
+    -------
+    tuple of Region
+        A text on a dark ground, named "heat label".
+    """
+    lines = words.splitlines()
+    longest = max(map(len, lines))
+    size = max(round(0.032 * min(width, height)), 6)
+    # as in `colour_bar`: letters .62 wide, a line 1.3 high; at most a quarter of the height
+    size = max(4, min(size, int((width - 2) / (0.62 * longest)), int(height / 4 / (1.3 * len(lines)))))
+    return (
+        regions.text(
+            0,
+            0,
+            words,
+            size=size,
+            name="heat label",
+            stroke_color="#ffffff",
+            fill_color="#a0000000",
+            position=position,
+        ),
+    )
+
+
+def contour_levels(percent: str) -> tuple[float, ...]:
+    """Levels of contours as a user writes them, with ; between: "50", or "30;50;80"; "0" and "" are none.
+
+    Returns
+    -------
+    tuple of float
+        In per cent, above 0 and up to 100, each once, rising.
+
+    Raises
+    ------
+    ParameterError
+        If a level is no number, or out of range.
+    """
+    try:
+        levels = sorted({float(part) for part in percent.split(";") if part.strip()})
+    except ValueError:
+        levels = [math.nan]
+    if levels in ([], [0.0]):
+        return ()
+    # 0 beside other levels would be an outline around the whole image
+    if not all(0 < level <= 100 for level in levels):
+        raise ParameterError(
+            say(
+                "contour_percent is '{value}'; it must be numbers from 0 to 100 with ; between, such as 30;50;80, or 0 "
+                "alone for no contours.",
+                value=percent,
+            )
+        )
+    return tuple(levels)
+
+
 def heat_contours(
     heat: ArrayLike,
     *,

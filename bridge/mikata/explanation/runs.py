@@ -167,7 +167,7 @@ def _result(
             progress.step(say("Draw heat maps"), done, count)
             done += 1
             rows += _rows(network, image, one, heat, layer_name, style, method.name)
-        drawn = overlay_of(network, image, planes, maps, maximum, style)
+        drawn = overlay_of(network, image, planes, maps, maximum, style, method.name)
         if roi_manager:
             ending = f" {name}" if len(explained) > 1 else ""
             manager += [
@@ -328,9 +328,7 @@ def _again(source: Images, explained: dict[str, list[ExplainedPlane]]) -> Iterat
 
 
 def _columns(network: Model, style: HeatStyle, method: str) -> tuple[str, ...]:
-    area = (
-        (f"area_above_{style.contour_percent:g}_percent_of_maximum_px",) if style.contour_percent > 0 else ()
-    )
+    area = (f"area_above_{percent:g}_percent_of_maximum_px" for percent in style.levels_percent)
     return (
         "image", "slice", "frame", *(("value", "value_unit") if network.values else ("class", "probability", "predicted")), "heat_mean", "heat_maximum",
         "peak_x_px", "peak_y_px", *area, "cell_width_px", "cell_height_px", "cell_width", "cell_height", "unit",
@@ -351,8 +349,9 @@ def _rows(
     for number, (index, values) in enumerate(zip(one.classes, heat, strict=True)):
         top = float(values.max())
         y, x = np.unravel_index(int(values.argmax()), values.shape) if top > 0 else (None, None)
-        above = int((values >= top * style.contour_percent / 100).sum()) if top > 0 else 0
-        area = (above,) if style.contour_percent > 0 else ()
+        area = (
+            int((values >= top * percent / 100).sum()) if top > 0 else 0 for percent in style.levels_percent
+        )
         found = (
             (one.outputs[0], network.classifier.unit)
             if network.values

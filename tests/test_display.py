@@ -12,14 +12,13 @@ from mikata import regions
 from mikata.errors import ImageError, ParameterError
 from mikata.explanation.display import (
     LUTS,
-    colour_bar,
     contour_levels,
     heat_contours,
-    heat_label,
     heat_overlay,
     lut,
     render,
 )
+from mikata.explanation.legend import colour_bar, heat_label
 from mikata.types import Region
 
 

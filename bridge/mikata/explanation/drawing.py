@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from roifile import ROI_SUBTYPE
 
 from mikata import regions
-from mikata.explanation.display import colour_bar, heat_contours, heat_label, heat_overlay, lut
+from mikata.explanation.display import heat_contours, heat_overlay, lut
 from mikata.explanation.kept import ExplainedPlane
+from mikata.explanation.legend import colour_bar, heat_label
 from mikata.language import say
 from mikata.networks import Model
 from mikata.prediction import Plane

@@ -30,7 +30,7 @@ from mikata.outputs import ResultFolder
 from mikata.prediction import batches, device, skipped_note
 from mikata.types import Image, Progress, Region, Result, Table
 
-__all__ = ["HeatMethod", "HeatStyle", "explain_images"]
+__all__ = ["HeatMethod", "HeatStyle", "check_target", "explain_images"]
 
 _DEFAULT_STYLE = HeatStyle()
 _MARKED, _HEAT = " with heat", " heat"  # ends of the names of what is made of an image
@@ -115,7 +115,7 @@ def explain_images(
     network = read_package(model)
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     names = _file_names(folder, source, style, method.name) if folder else {}
-    _check(network, method, target)
+    check_target(network, method, target)
     with GridFile() as kept:
         explained, layer_name = _explain(
             network, source, _target(network, target, method.name), layer, method, batch, kept, progress
@@ -200,8 +200,8 @@ def _result(
     )
 
 
-def _check(network: Model, method: HeatMethod, target: str) -> None:
-    """Refuse what the method cannot say of this network."""
+def check_target(network: Model, method: HeatMethod, target: str) -> None:
+    """Refuse what the method cannot say of this network (`NetworkError`)."""
     named = {"method": method.name, "model": network.path.name}
     if network.values and target != "predicted":
         raise NetworkError(

@@ -52,7 +52,7 @@ def shown(image: Image, z: int, t: int) -> NDArray[np.uint8]:
     grey = np.stack([_windowed(one, image, number) for number, one in enumerate(channels)])
     if image.luts:
         coloured = [table.T[one].astype(np.int64) for table, one in zip(image.luts, grey, strict=True)]
-        return np.minimum(sum(coloured), 255).astype(np.uint8)
+        return np.asarray(np.minimum(np.sum(coloured, 0), 255), np.uint8)
     if len(grey) != 3:
         grey = np.repeat(np.rint(grey.mean(0, keepdims=True)).astype(np.uint8), 3, 0)
     return np.ascontiguousarray(np.moveaxis(grey, 0, -1))

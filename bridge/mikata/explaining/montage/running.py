@@ -30,6 +30,7 @@ from mikata.outputs import ResultFolder, written
 from mikata.prediction import Plane, outputs, skipped_note
 from mikata.types import Image, Progress, Result, Table
 
+_PLAIN = Style()
 TIFF, PNG, TABLE = "Heat Montage.tif", "Heat Montage.png", "Heat Montage.csv"
 
 
@@ -42,7 +43,7 @@ class Asked:
     seed: int = 0
     tile_px: int = 224
     columns: int = 2
-    style: Style = Style()
+    style: Style = _PLAIN
     scale_maximum: float = 0.0
     names: bool = False
 
@@ -343,22 +344,19 @@ class _Run:
         if all(len(block.cases) == block.available for block in self.blocks):
             return ""
         return say(
-            "{shown} of {count} planes, drawn by chance (seed {seed}).",
-            shown=len(self.cases),
-            count=self.count,
-            seed=self.asked.seed,
+            "Cases drawn by chance from {count} planes (seed {seed}).", count=self.count, seed=self.asked.seed
         )
 
     def message(self) -> str:
         """What is shown, and what a reader of the picture should know."""
         sentences = [
             say(
-                "Montage of {shown} of {count} plane(s), {method} by {model}.",
-                shown=len(self.cases),
-                count=self.count,
+                "Montage of {count} case(s), {method} by {model}.",
+                count=len(self.cases),
                 method=self.method,
                 model=self.network.path.name,
-            )
+            ),
+            *(f"{self._heading(block)}." for block in self.blocks),
         ]
         if self._sampled():
             sentences.append(self._sampled())

@@ -19,7 +19,8 @@ from mikata.language import say
 LARGEST = 150_000_000
 """Pixels of a montage: 450 MB, which most programs still open."""
 
-_PAPER, _INK, _WRONG, _GROUND = (255, 255, 255), (0, 0, 0), (170, 0, 0), (0, 0, 0)
+# the paper shows beside images that are not square: black would look like a part of a film
+_PAPER, _INK, _WRONG = (255, 255, 255), (0, 0, 0), (170, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,9 @@ class Layout:
     Attributes
     ----------
     tile:
-        Side of a tile.
+        Width of a tile.
+    tile_height:
+        Of the highest picture.
     columns:
         For each `Column` how many cases stand beside each other.
     rows:
@@ -91,6 +94,7 @@ class Layout:
     """
 
     tile: int
+    tile_height: int
     columns: tuple[int, ...]
     rows: int
     letters: int
@@ -114,7 +118,7 @@ class Layout:
     @property
     def case_height(self) -> int:
         """Tiles, caption and the space below."""
-        return self.tile + self.gap + self.caption_lines * self.line + 3 * self.gap
+        return self.tile_height + self.gap + self.caption_lines * self.line + 3 * self.gap
 
     @property
     def margin(self) -> int:
@@ -158,13 +162,14 @@ def layout(columns: Sequence[Column], tile: int, beside: int, font_path: Path) -
     counts = tuple(min(each, max(1, most)) for _ in columns)
     rows = math.ceil(most / counts[0])
     letters = max(9, round(tile / 15))
-    plain = Layout(tile, counts, rows, letters, 1)
+    high = max(picture.shape[0] for column in columns for one in column.tiles for picture in one.pictures)
+    plain = Layout(tile, high, counts, rows, letters, 1)
     font = ImageFont.truetype(font_path, letters)
     lines = max(
         (len(wrapped(one.caption, font, plain.case_width)) for column in columns for one in column.tiles),
         default=1,
     )
-    made = Layout(tile, counts, rows, letters, lines)
+    made = Layout(tile, high, counts, rows, letters, lines)
     height = made.head + rows * made.case_height
     if made.width * height > LARGEST:
         raise ParameterError(
@@ -243,7 +248,7 @@ def sheet(
             top, left = plan.corner(at, number, 0)
             for line, words in enumerate(wrapped(one.caption, font, plan.case_width)):
                 pen.text(
-                    (left, top + tile + plan.gap + line * plan.line),
+                    (left, top + plan.tile_height + plan.gap + line * plan.line),
                     words,
                     _WRONG if one.wrong else _INK,
                     font,
@@ -270,8 +275,7 @@ def sheet(
         for number, one in enumerate(column.tiles):
             for picture, content in enumerate(one.pictures):
                 y, x = plan.corner(at, number, picture)
-                pixels[y : y + tile, x : x + tile] = _GROUND
                 rows, width = content.shape[:2]
-                y, x = y + (tile - rows) // 2, x + (tile - width) // 2
+                y, x = y + (plan.tile_height - rows) // 2, x + (tile - width) // 2
                 pixels[y : y + rows, x : x + width] = content
     return pixels, plan

@@ -188,10 +188,12 @@ def test_tiles_lie_where_the_layout_says() -> None:
         for number, one in enumerate(column.tiles):
             for picture, content in enumerate(one.pictures):
                 y, x = plan.corner(at, number, picture)
-                y += (64 - content.shape[0]) // 2
                 np.testing.assert_array_equal(pixels[y : y + content.shape[0], x : x + 64], content)
     y, x = plan.corner(0, 1, 0)
-    assert (pixels[y : y + 16, x : x + 64] == 255).all()  # paper beside an image that is not square
+    assert (
+        pixels[y + 55 : y + 64, x : x + plan.case_width] == 255
+    ).all()  # paper under an image that is less high
+    assert (pixels[y + 32 : y + 50, x : x + plan.case_width] < 100).any()  # and its caption right under it
     y, x = plan.corner(1, 0, 0)
     caption = pixels[y + 64 : y + plan.case_height, x : x + plan.case_width]
     assert caption[..., 0].min() == 170  # a wrong case is red

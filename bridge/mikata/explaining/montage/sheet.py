@@ -246,13 +246,10 @@ def sheet(
                 pen.text((left, plan.margin + plan.line), title, _INK, font)
         for number, one in enumerate(column.tiles):
             top, left = plan.corner(at, number, 0)
+            top += one.pictures[0].shape[0] + plan.gap  # right under the picture, though it be less high
             for line, words in enumerate(wrapped(one.caption, font, plan.case_width)):
-                pen.text(
-                    (left, top + plan.tile_height + plan.gap + line * plan.line),
-                    words,
-                    _WRONG if one.wrong else _INK,
-                    font,
-                )
+                ink = _WRONG if one.wrong else _INK
+                pen.text((left, top + line * plan.line), words, ink, font)
     top = tiles_end
     for words in scale_words:
         pen.text((plan.margin, top), words, _INK, font)
@@ -276,6 +273,5 @@ def sheet(
             for picture, content in enumerate(one.pictures):
                 y, x = plan.corner(at, number, picture)
                 rows, width = content.shape[:2]
-                y, x = y + (plan.tile_height - rows) // 2, x + (tile - width) // 2
                 pixels[y : y + rows, x : x + width] = content
     return pixels, plan

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import mikata
 from labelled import patients, write_folders, write_picture, write_table
-from mikata import images
+from mikata import images, packaging, regions
+from mikata.architecture import Classifier
 from mikata.errors import DataError, NetworkError, OutputError, ParameterError
 from mikata.explaining.montage import running
 from mikata.explaining.montage.cases import Case, blocks
@@ -18,7 +20,7 @@ from mikata.explaining.montage.pictures import CONTOUR, Style, fitted, outlined,
 from mikata.explaining.montage.sheet import Column, Legend, Tile, sheet
 from mikata.explanation.display import lut, render
 from mikata.prediction import Plane
-from packages import write_package
+from packages import Untrained, write_package
 
 FONT = running._font_file([])
 
@@ -401,3 +403,22 @@ def test_a_picture_that_is_broken_is_skipped_and_said(package: Path, tmp_path: P
     result = mikata.montage(tmp_path, model=package, tile_px=64)
     assert "Skipped: 1 file(s) (broken.png: " in result.message
     assert len(result.tables[0].rows) == 2
+
+
+def test_a_network_that_gives_a_value(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    classifier = Classifier("small_cnn", 1, 1, [120.0], [50.0], target=(60.0, 12.0), unit="mm").eval()
+    made = Untrained(classifier, classes=())
+    model = packaging.write(tmp_path / "m", made, name="Value", test_image=packaging.formula_image(made))
+    file = write_picture(tmp_path / "a.png", 0, 0, size=(70, 80))
+    result = mikata.montage(file, model=model, tile_px=64)
+    (table,) = result.tables
+    assert table.columns[4] == "value"
+    assert table.rows[0][4] == pytest.approx(mikata.predict(file, model=model).tables[0].rows[0][3], abs=1e-3)
+    with pytest.raises(ParameterError, match="neither correct nor wrong"):
+        mikata.montage(file, model=model, cases="both")
+    with pytest.raises(NetworkError, match="gives a value, not classes"):
+        mikata.montage(file, model=model, target="a")
+    drawn = mikata.grad_cam(images.read(file), model=model).overlay
+    words = next(regions.to_roi(one).text for one in drawn or () if one.name == "heat label")
+    assert words.startswith(f"{table.rows[0][4]:.4g} mm\nGrad-CAM")

@@ -283,3 +283,37 @@ def test_methods_and_bad_input(
 ) -> None:
     with pytest.raises(error, match=words):
         mikata.grad_cam(photo(70), model=package, **changes)
+
+
+def test_several_levels_and_a_label(package: Path) -> None:
+    result = mikata.grad_cam(photo(), model=package, contour_percent="30;80")
+    (heat,) = result.images
+    drawn = {one.name: one for one in result.overlay or ()}
+    row = dict(zip(result.tables[0].columns, result.tables[0].rows[0], strict=True))
+    for percent in (30, 80):
+        inside = heat.array >= heat.array.max() * (percent / 100)
+        region = drawn[f"heat >= {percent} % of maximum"]
+        np.testing.assert_array_equal(regions.mask(region, heat.array.shape), inside)
+        assert row[f"area_above_{percent}_percent_of_maximum_px"] == inside.sum()
+    assert (
+        regions.to_roi(drawn["heat label"]).text.strip()
+        == f"{row['class']} {row['probability']:.2f}\nGrad-CAM"
+    )
+    plain = mikata.grad_cam(photo(), model=package, contour_percent=30, hide_label=True)  # type: ignore[arg-type]
+    names = [one.name for one in plain.overlay or ()]
+    assert "heat label" not in names
+    assert sum(name.startswith("heat >=") for name in names) == 1
+    # a second run leaves nothing of the first
+    again = mikata.grad_cam(photo().replace(overlay=result.overlay), model=package, hide_label=True).overlay
+    assert [one.name for one in again or ()].count("heat label") == 0
+
+
+def test_a_label_names_the_predicted_class_beside_another(package: Path) -> None:
+    (row,) = mikata.predict(photo(), model=package).tables[0].rows
+    other = next(name for name in CLASSES if name != row[3])
+    drawn = mikata.grad_cam(photo(), model=package, target=other, method="HiResCAM").overlay
+    words = next(regions.to_roi(one).text for one in drawn or () if one.name == "heat label")
+    first, second = words.split("\n")[:2]
+    assert first.startswith(other)
+    assert first.endswith(f"(predicted: {row[3]} {row[4]:.2f})")
+    assert second == "HiResCAM"

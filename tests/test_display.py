@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from mikata import regions
 from mikata.errors import ImageError, ParameterError
-from mikata.explanation.display import LUTS, colour_bar, heat_contours, heat_overlay, lut, render
+from mikata.explanation.display import (
+    LUTS,
+    contour_levels,
+    heat_contours,
+    heat_overlay,
+    lut,
+    render,
+)
+from mikata.explanation.legend import colour_bar, heat_label
 from mikata.types import Region
 
 
@@ -249,3 +257,29 @@ def test_bad_colour_bar() -> None:
         colour_bar(100, 100, maximum=0)
     with pytest.raises(ParameterError, match="no LUT"):
         colour_bar(100, 100, maximum=1, lut="none")
+
+
+@pytest.mark.parametrize(
+    ("given", "levels"),
+    [("50", (50.0,)), ("30;50;80", (30.0, 50.0, 80.0)), ("80; 30 ;30", (30.0, 80.0)), ("0", ()), ("", ()), ("50.0", (50.0,))],
+)  # fmt: skip
+def test_levels_as_users_write_them(given: str, levels: tuple[float, ...]) -> None:
+    assert contour_levels(given) == levels
+
+
+@pytest.mark.parametrize("given", ["-1", "101", "half", "nan", "0;50", "30,50", "inf"])
+def test_bad_levels(given: str) -> None:
+    with pytest.raises(ParameterError, match="from 0 to 100"):
+        contour_levels(given)
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 24), (90, 70), (2000, 1500)])
+def test_a_label_fits_into_the_image(width: int, height: int) -> None:
+    (label,) = heat_label("PA 0.93\nGrad-CAM", width, height, position=3)
+    roi = regions.to_roi(label)
+    assert (label.name, roi.position, roi.left, roi.top) == ("heat label", 3, 0, 0)
+    assert roi.text.strip() == "PA 0.93\nGrad-CAM"
+    assert roi.bottom <= height / 2
+    assert roi.right <= width + 22  # letters below 4 points nobody can read
+    if width > 60:
+        assert roi.right <= width

@@ -4,6 +4,7 @@ from mikata.command import Command, declaration
 from mikata.commands.agreement import agreement
 from mikata.commands.check import doctor
 from mikata.commands.explain import grad_cam
+from mikata.commands.explain_montage import montage
 from mikata.commands.explain_regions import heat_by_region
 from mikata.commands.explain_robustness import robustness
 from mikata.commands.formula import formula
@@ -23,6 +24,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         formula,
         predict,
         grad_cam,
+        montage,
         heat_by_region,
         agreement,
         region_overlap,
@@ -41,6 +43,7 @@ __all__ = [
     "formula",
     "grad_cam",
     "heat_by_region",
+    "montage",
     "predict",
     "region_overlap",
     "robustness",

@@ -27,9 +27,10 @@ def grad_cam(
     result: Literal["both", "overlay", "heat-map"] = "both",
     lut: Literal["Fire", "Inferno", "Magma", "Viridis", "Turbo", "Jet", "Grays"] = "Fire",
     opacity_percent: Annotated[float, Range(0, 100)] = 60.0,
-    contour_percent: Annotated[float, Range(0, 100)] = 50.0,
+    contour_percent: str = "50",
     scale_maximum: Annotated[float, Range(0, float("inf"))] = 0.0,
     hide_colour_bar: bool = False,
+    hide_label: bool = False,
     subfolders: bool = False,
     out: OutputPath = None,
     window_percent: Annotated[float, Range(0.1, 100)] = 12.5,
@@ -65,11 +66,13 @@ def grad_cam(
     opacity_percent
         Opacity of the overlay at the scale's maximum; it follows the heat down to nothing.
     contour_percent
-        Level of the contour ROIs in per cent of each map's own maximum; 0 draws none.
+        Level of the contour ROIs in per cent of each map's own maximum, several with ; between (30;50;80); 0 draws none.
     scale_maximum
         Heat at the top of the colour scale, the same for all images; 0 takes the largest heat found.
     hide_colour_bar
         Leave the colour bar out of the overlay.
+    hide_label
+        Leave the class, its probability and the method out of the overlay.
     subfolders : Search folders in folders
         Take the images of folders inside a folder too.
     out : Save to folder
@@ -93,9 +96,13 @@ def grad_cam(
     roi_manager : Contours into the ROI Manager
         Put the contours into ImageJ's ROI Manager too; without ImageJ this changes nothing.
     """
+    from mikata.explanation.display import contour_levels
     from mikata.explanation.runs import HeatMethod, HeatStyle, explain_images
 
-    style = HeatStyle(lut, opacity_percent, contour_percent, scale_maximum, not hide_colour_bar, result)
+    levels = contour_levels(contour_percent)
+    style = HeatStyle(
+        lut, opacity_percent, levels, scale_maximum, not hide_colour_bar, not hide_label, result
+    )
     return explain_images(
         images,
         model,

@@ -14,8 +14,9 @@ from mikata.prediction import Plane
 _MOST_EXPLAINED = 64
 
 
-def target_of(network: Model, target: str, truth: dict[str, int]) -> Target:
-    """What to explain: ``predicted``, ``true``, ``all`` or a class's name; `truth` is each image's true class.
+def target_of(network: Model, target: str, truth: dict[str, int], title: str = "Heat by Region") -> Target:
+    """What to explain: ``predicted``, ``true``, ``all`` or a class's name; `truth` is each image's true class,
+    `title` the command's.
 
     Raises
     ------
@@ -28,8 +29,9 @@ def target_of(network: Model, target: str, truth: dict[str, int]) -> Target:
         if target != "predicted":
             raise NetworkError(
                 say(
-                    "Heat by Region: {model} gives a value, not classes: leave target at predicted, which explains what "
+                    "{title}: {model} gives a value, not classes: leave target at predicted, which explains what "
                     "raises the value.",
+                    title=title,
                     model=network.path.name,
                 )
             )
@@ -66,7 +68,8 @@ def target_of(network: Model, target: str, truth: dict[str, int]) -> Target:
     hint = say(" (did you mean '{near}'?)", near=near[0]) if near else ""
     raise NetworkError(
         say(
-            "Heat by Region: {model} has no class '{name}'{hint}. target is predicted, true, all, or one of: {classes}.",
+            "{title}: {model} has no class '{name}'{hint}. target is predicted, true, all, or one of: {classes}.",
+            title=title,
             model=network.path.name,
             name=target,
             hint=hint,

@@ -201,84 +201,35 @@ def _share(colours: NDArray[np.uint8], weight: int) -> NDArray[np.uint8]:
     return ((colours.astype(np.uint32) * (2 * weight) + 255) // 510).astype(np.uint8)
 
 
-def colour_bar(
-    width: int,
-    height: int,
-    *,
-    lut: str = "Fire",
-    maximum: float,
-    label: str = "heat",
-    position: Position = 0,
-) -> tuple[Region, ...]:
-    """Draw the scale of the heat into the lower right corner of an image.
-
-    Parameters
-    ----------
-    width, height:
-        Of the image, in pixels. The bar takes about a third of the height; on images of some 40 px and
-        less the words are too small to read without zooming in.
-    lut:
-        One of `LUTS`.
-    maximum:
-        The heat at the upper end.
-    label:
-        What is measured, written above the bar; left out where it does not fit.
-    position:
-        Where in a stack it shows.
+def contour_levels(percent: str) -> tuple[float, ...]:
+    """Levels of contours as a user writes them, with ; between: "50", or "30;50;80"; "0" and "" are none.
 
     Returns
     -------
-    tuple of Region
-        A dark ground, the bar, and the words.
+    tuple of float
+        In per cent, above 0 and up to 100, each once, rising.
 
     Raises
     ------
     ParameterError
-        If the LUT is unknown, or `maximum` is not a number above 0.
+        If a level is no number, or out of range.
     """
-    table = _table(lut)
-    if not (math.isfinite(maximum) and maximum > 0):
+    try:
+        levels = sorted({float(part) for part in percent.split(";") if part.strip()})
+    except ValueError:
+        levels = [math.nan]
+    if levels in ([], [0.0]):
+        return ()
+    # 0 beside other levels would be an outline around the whole image
+    if not all(0 < level <= 100 for level in levels):
         raise ParameterError(
-            say("A colour bar's maximum must be a number above 0, not {maximum:g}.", maximum=maximum)
+            say(
+                "contour_percent is '{value}'; it must be numbers from 0 to 100 with ; between, such as 30;50;80, or 0 "
+                "alone for no contours.",
+                value=percent,
+            )
         )
-    upper = f"{maximum:.3g}"
-    # Widths in units of the font's size: a digit or letter of a sans-serif font takes .62 at most
-    # on average, the bar .8, a gap .3, the margins .4 each.
-    numbers = 0.62 * len(upper) + 0.8 + 0.3 + 0.8
-    size = max(round(0.032 * min(width, height)), 6)  # small images are looked at zoomed in
-    size = max(4, min(size, int(width / numbers), int(height / 4)))
-    heading = label if 0.62 * len(label) + 0.8 <= max(1.1 * numbers, width / size / 2) else ""
-    line = 1.3 * size  # ascent, descent and leading
-    tall = max(2, min(round(0.3 * height), height - math.ceil((1.8 if heading else 0.8) * line)))
-    pad = max(1, round(0.4 * size))
-    wide = math.ceil(max(numbers, 0.62 * len(heading) + 0.8 if heading else 0) * size)
-    left, top = max(0, width - wide), max(0, height - tall - 2 * pad - (math.ceil(line) if heading else 0))
-    bar_top = height - pad - tall
-    bar_width = max(2, round(0.8 * size))
-    ramp = np.maximum(table[np.rint(np.linspace(255, 0, tall)).astype(np.intp)], 2).astype(np.uint8)
-    beside = left + pad + bar_width + round(0.3 * size)
-    look: dict[str, Any] = {"stroke_color": "#ffffff", "position": position}
-    words = [
-        regions.text(beside, bar_top, upper, size=size, name="heat scale maximum", **look),
-        regions.text(beside, height - pad - math.ceil(line), "0", size=size, name="heat scale 0", **look),
-    ]
-    if heading:
-        words.append(regions.text(left + pad, top, heading, size=size, name="heat scale label", **look))
-    return (
-        regions.rectangle(
-            left,
-            top,
-            width - left,
-            height - top,
-            name="heat scale ground",
-            fill_color="#a0000000",
-            position=position,
-        ),
-        regions.image_region(
-            np.repeat(ramp[:, None], bar_width, 1), left + pad, bar_top, name="heat scale", position=position
-        ),
-        *words,
-    )
+    return tuple(levels)
 
 
 def heat_contours(

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from roifile import ROI_SUBTYPE
 
 from mikata import regions
-from mikata.explanation.display import colour_bar, heat_contours, heat_overlay, lut
+from mikata.explanation.display import heat_contours, heat_overlay, lut
 from mikata.explanation.kept import ExplainedPlane
+from mikata.explanation.legend import colour_bar, heat_label
+from mikata.language import say
 from mikata.networks import Model
 from mikata.prediction import Plane
 from mikata.types import Image, Region
@@ -24,13 +26,14 @@ _CONTOUR_COLOUR = "#00FFFF"
 
 @dataclass(frozen=True)
 class HeatStyle:
-    """How heat is shown: see the parameters of the Grad-CAM command."""
+    """How heat is shown: see the parameters of the Grad-CAM command; contours at `levels_percent`, rising."""
 
     lut: str = "Fire"
     opacity_percent: float = 60.0
-    contour_percent: float = 50.0
+    levels_percent: tuple[float, ...] = (50.0,)
     scale_maximum: float = 0.0
     colour_bar: bool = True
+    label: bool = True
     result: Literal["both", "overlay", "heat-map"] = "both"
 
 
@@ -51,8 +54,9 @@ def overlay_of(
     maps: NDArray[np.float32],
     maximum: float,
     style: HeatStyle,
+    method: str,
 ) -> tuple[Region, ...]:
-    """The image's own overlay, and the heat, contours and colour bar over it."""
+    """The image's own overlay, and the heat, contours, colour bar and label over it."""
     kept = _without_heat(image.overlay)
     drawn: list[Region] = []
     for one, heat in zip(planes, maps, strict=True):
@@ -64,13 +68,11 @@ def overlay_of(
             maximum=maximum,
             position=position,
         )
-        if style.contour_percent <= 0:
-            continue
-        for k, index in enumerate(one.classes):
+        for k, index in enumerate(one.classes) if style.levels_percent else ():
             single = len(one.classes) == 1
             drawn += heat_contours(
                 heat[k],
-                levels_percent=(style.contour_percent,),
+                levels_percent=style.levels_percent,
                 position=position,
                 stroke_color=_CONTOUR_COLOUR if single else _CLASS_COLOURS[index % len(_CLASS_COLOURS)],
                 name_suffix="" if single else f" ({names_of(network)[index]})",
@@ -80,7 +82,30 @@ def overlay_of(
         drawn_for = {names_of(network)[shown_class(one)] for one in planes}
         label = f"heat: {drawn_for.pop()}" if len(drawn_for) == 1 else "heat"
         drawn += colour_bar(image.size("X"), image.size("Y"), lut=style.lut, maximum=maximum, label=label)
+    if style.label:
+        for one in planes:
+            words = f"{label_words(network, one)}\n{method}"  # two lines: many images are narrow
+            drawn += heat_label(words, image.size("X"), image.size("Y"), position=_position(image, one.plane))
     return (*kept, *drawn)
+
+
+def label_words(network: Model, one: ExplainedPlane) -> str:
+    """The class whose heat is drawn, with its probability, and the predicted one where it is another; or the value."""
+    if network.values:
+        return f"{one.outputs[0]:.4g} {network.classifier.unit}".strip()
+    shown = shown_class(one)
+    words = f"{network.classes[shown]} {probability(one.outputs[shown])}"
+    if shown == one.predicted:
+        return words
+    predicted = network.classes[one.predicted]
+    return f"{words} ({say('predicted')}: {predicted} {probability(one.outputs[one.predicted])})"
+
+
+def probability(value: float) -> str:
+    """With two decimals, and as < 0.01 or > 0.99 where these would say that it is 0 or 1."""
+    if value < 0.005:
+        return "< 0.01"
+    return "> 0.99" if value >= 0.995 else f"{value:.2f}"
 
 
 def names_of(network: Model) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from mikata.outputs import ResultFolder
 from mikata.prediction import batches, device, skipped_note
 from mikata.types import Image, Progress, Region, Result, Table
 
-__all__ = ["HeatMethod", "HeatStyle", "explain_images"]
+__all__ = ["HeatMethod", "HeatStyle", "check_target", "explain_images"]
 
 _DEFAULT_STYLE = HeatStyle()
 _MARKED, _HEAT = " with heat", " heat"  # ends of the names of what is made of an image
@@ -115,7 +115,7 @@ def explain_images(
     network = read_package(model)
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     names = _file_names(folder, source, style, method.name) if folder else {}
-    _check(network, method, target)
+    check_target(network, method, target)
     with GridFile() as kept:
         explained, layer_name = _explain(
             network, source, _target(network, target, method.name), layer, method, batch, kept, progress
@@ -167,7 +167,7 @@ def _result(
             progress.step(say("Draw heat maps"), done, count)
             done += 1
             rows += _rows(network, image, one, heat, layer_name, style, method.name)
-        drawn = overlay_of(network, image, planes, maps, maximum, style)
+        drawn = overlay_of(network, image, planes, maps, maximum, style, method.name)
         if roi_manager:
             ending = f" {name}" if len(explained) > 1 else ""
             manager += [
@@ -200,8 +200,8 @@ def _result(
     )
 
 
-def _check(network: Model, method: HeatMethod, target: str) -> None:
-    """Refuse what the method cannot say of this network."""
+def check_target(network: Model, method: HeatMethod, target: str) -> None:
+    """Refuse what the method cannot say of this network (`NetworkError`)."""
     named = {"method": method.name, "model": network.path.name}
     if network.values and target != "predicted":
         raise NetworkError(
@@ -328,9 +328,7 @@ def _again(source: Images, explained: dict[str, list[ExplainedPlane]]) -> Iterat
 
 
 def _columns(network: Model, style: HeatStyle, method: str) -> tuple[str, ...]:
-    area = (
-        (f"area_above_{style.contour_percent:g}_percent_of_maximum_px",) if style.contour_percent > 0 else ()
-    )
+    area = (f"area_above_{percent:g}_percent_of_maximum_px" for percent in style.levels_percent)
     return (
         "image", "slice", "frame", *(("value", "value_unit") if network.values else ("class", "probability", "predicted")), "heat_mean", "heat_maximum",
         "peak_x_px", "peak_y_px", *area, "cell_width_px", "cell_height_px", "cell_width", "cell_height", "unit",
@@ -351,8 +349,9 @@ def _rows(
     for number, (index, values) in enumerate(zip(one.classes, heat, strict=True)):
         top = float(values.max())
         y, x = np.unravel_index(int(values.argmax()), values.shape) if top > 0 else (None, None)
-        above = int((values >= top * style.contour_percent / 100).sum()) if top > 0 else 0
-        area = (above,) if style.contour_percent > 0 else ()
+        area = (
+            int((values >= top * percent / 100).sum()) if top > 0 else 0 for percent in style.levels_percent
+        )
         found = (
             (one.outputs[0], network.classifier.unit)
             if network.values

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mikata.errors import DataError, ImageError
-from mikata.explanation.display import colour_bar, heat_overlay
+from mikata.explanation.display import heat_overlay
+from mikata.explanation.legend import colour_bar
 from mikata.images import Images, read
 from mikata.language import say
 from mikata.networks import Model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from mikata.explaining.controls import Candidate, Controls
 from mikata.explaining.figures import MOST_CLASSES, Shown
 from mikata.explaining.material import Material, Part, class_numbers, material
 from mikata.explaining.mean_heat import MeanHeat, reference_picture
+from mikata.explaining.noting import NotingImages, PaintedImages
 from mikata.explaining.summary import Summary, summarise
 from mikata.explanation.cells import Cells
 from mikata.explanation.measuring import Ruler
 from mikata.explanation.planes import PlaneHeat, Target, plane_heat
 from mikata.explanation.region_frames import Frame
+from mikata.explanation.region_marks import MarkSource
 from mikata.explanation.region_sets import RegionSet, Remarks
 from mikata.explanation.region_sources import (
     GridSource,
@@ -33,12 +35,12 @@ from mikata.explanation.region_sources import (
     region_notes,
     region_source,
 )
-from mikata.images import Images, write_tiff
+from mikata.images import write_tiff
 from mikata.language import joined, say
 from mikata.networks import Model, read_package
 from mikata.outputs import ResultFolder, write_text
 from mikata.prediction import Plane, skipped_note
-from mikata.types import Image, Progress, Result, Table
+from mikata.types import Progress, Result, Table
 
 LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN = (
     "Heat by Region.csv",
@@ -51,23 +53,6 @@ LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN = (
 )
 _RULERS = 64  # region sets kept on the grid at once: one for each size of image, or image
 _MOST_DRAWN = 60  # regions drawn over the mean heat
-
-
-class NotingImages(Images):
-    """Images that leave word of their sizes, and of their overlays where regions are taken from these."""
-
-    def __init__(self, source: Images) -> None:
-        super().__init__(source._items, keep_metadata=source._keep_metadata, origin=source._origin)
-        self.sizes: dict[str, tuple[int, int, int]] = {}
-        self.overlays: OverlaySource | None = None
-
-    def items(self) -> Iterator[tuple[str, Image]]:
-        """The readable images with their names, as of `Images`."""
-        for name, image in super().items():
-            self.sizes[name] = image.size("C"), image.size("Z"), image.size("T")
-            if self.overlays:
-                self.overlays.note(name, image)
-            yield name, image
 
 
 def heat_by_region(
@@ -130,7 +115,7 @@ def heat_by_region(
     network = read_package(model)
     others = repeated(repeats, no_controls)
     found = region_source(regions, source)
-    source.overlays = found if isinstance(found, OverlaySource) else None
+    source.noted = found if isinstance(found, OverlaySource | MarkSource) else None
     truth = (
         class_numbers(given.entries, network.classes, network.path.name)
         if given.labelled and not network.values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.errors import ImageError
+from mikata.errors import ImageError, NetworkError, ParameterError
 from mikata.explaining import controls as control_report
-from mikata.explaining import region_page
+from mikata.explaining import region_page, traps
 from mikata.explaining.asked import repeated, target_of
 from mikata.explaining.collected import Collected, Maps, Subject
 from mikata.explaining.controls import Candidate, Controls
 from mikata.explaining.figures import MOST_CLASSES, Shown
-from mikata.explaining.material import Material, Part, class_numbers, material
+from mikata.explaining.material import Material, Part, class_numbers, material, subset_of
 from mikata.explaining.mean_heat import MeanHeat, reference_picture
 from mikata.explaining.noting import NotingImages, PaintedImages
 from mikata.explaining.summary import Summary, summarise
@@ -42,12 +43,13 @@ from mikata.outputs import ResultFolder, write_text
 from mikata.prediction import Plane, skipped_note
 from mikata.types import Progress, Result, Table
 
-LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN = (
+LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, TRAPS, PAGE, MEAN = (
     "Heat by Region.csv",
     "Heat by Region summary.csv",
     "Heat by Region differences.csv",
     "Heat by Region controls.csv",
     "Heat by Region control curves.csv",
+    "Heat by Region traps.csv",
     "Heat by Region.html",
     "mean heat.tif",
 )
@@ -71,6 +73,8 @@ def heat_by_region(
     no_controls: bool = False,
     control_images: int = control_report.IMAGES,
     repeats: str = "",
+    mask_regions: bool = False,
+    subset: str = "",
     overwrite: bool = False,
     progress: Progress,
 ) -> Result:
@@ -98,6 +102,10 @@ def heat_by_region(
         Whether to leave the controls of the heat maps out, and on how many planes they are made.
     repeats:
         Packages of repeated trainings for the controls, with ; between.
+    mask_regions:
+        Whether marks and border (`regions` must be of these) are painted over as a test.
+    subset:
+        ``column=value`` of the CSV: figures of these images too.
 
     Raises
     ------
@@ -121,17 +129,43 @@ def heat_by_region(
         if given.labelled and not network.values
         else {}
     )
+    marks = found if isinstance(found, MarkSource) else None
+    _check_masking(mask_regions, marks, network)
+    chosen = subset_of(images, subset, given)
     wanted = target_of(network, target, truth)
     picture = reference_picture(reference) if reference else None
     folder = ResultFolder(out, overwrite, [*source.paths, reference]) if out else None
     if folder:
-        folder.reserve([LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN])
+        folder.reserve([LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, TRAPS, PAGE, MEAN])
     run = RegionRun(network, source, given, truth, found)
     run.measure(wanted, method, layer, batch, progress, picture=picture is None)
     source.skipped.extend(given.skipped)
     if not no_controls:
         run.control(method, control_images, others, batch, progress)
+    painted = None
+    if mask_regions and marks:
+        again = RegionRun(network, PaintedImages(given.source, marks), given, truth, found)
+        again.measure(wanted, method, run.collected.layer, batch, progress, picture=False)
+        painted = again.collected.maps()
+    if mask_regions or subset:
+        run.tested = traps.measured(run.collected.maps(), painted, chosen, subset)
     return run.result(picture, folder, target, progress)
+
+
+def _check_masking(asked: bool, marks: MarkSource | None, network: Model) -> None:
+    if not asked:
+        return
+    if marks is None:
+        raise ParameterError(
+            say("mask_regions paints over marks and borders: set regions to marks, border or marks+border.")
+        )
+    if network.values:
+        raise NetworkError(
+            say(
+                "{model} gives a value, not classes: leave mask_regions off, which counts changed classes.",
+                model=network.path.name,
+            )
+        )
 
 
 @dataclass
@@ -150,6 +184,7 @@ class RegionRun:
     cells: set[tuple[float, float]] = field(default_factory=set, init=False)
     candidates: list[Candidate] = field(default_factory=list, init=False)
     controls: Controls | None = field(default=None, init=False)
+    tested: tuple[traps.Figure, ...] = field(default=(), init=False)
     _rulers: OrderedDict[tuple[Hashable, Cells], Ruler] = field(default_factory=OrderedDict, init=False)
 
     def __post_init__(self) -> None:
@@ -281,7 +316,10 @@ class RegionRun:
                 facts=self._facts(summary, maps, target),
                 said=[*notes, skipped] if skipped else notes,
                 controls=control_report.section(made) if made else None,
+                tests=traps.section(self.tested, self._painted) if self.tested else None,
             )
+            if self.tested:
+                files.append(folder.write_table(TRAPS, traps.table(self.tested)))
             if made and made.controls:
                 files.append(folder.write_table(CONTROLS, made.table("Heat by Region controls")))
                 files.append(folder.write_table(CURVES, made.curve_table("Heat by Region control curves")))
@@ -291,6 +329,8 @@ class RegionRun:
             tables = tables[0], summary.table(whole=False), summary.difference_table(whole=False)
         if made and made.controls:
             tables = *tables, made.table("Heat by Region controls")
+        if self.tested:
+            tables = *tables, traps.table(self.tested)
         count = len(self.collected)
         message = joined(
             [
@@ -303,6 +343,7 @@ class RegionRun:
                     layer=self.collected.layer,
                 ),
                 *region_page.leading(summary, maps.values)[:MOST_CLASSES],
+                *traps.sentences(self.tested),
                 *notes,
                 *([control_report.sentence(made)] if made else []),
             ]
@@ -315,6 +356,10 @@ class RegionRun:
             files=tuple(files),
             page=page,
         )
+
+    @property
+    def _painted(self) -> bool:
+        return any(math.isfinite(one.after) for one in self.tested)
 
     def _cell(self) -> str:
         """Size of a cell in image px, or its range."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.errors import ImageError, NetworkError, ParameterError
+from mikata.errors import ImageError
 from mikata.explaining import controls as control_report
 from mikata.explaining import region_page, traps
-from mikata.explaining.asked import repeated, target_of
+from mikata.explaining.asked import check_masking, repeated, target_of
 from mikata.explaining.collected import Collected, Maps, Subject
 from mikata.explaining.controls import Candidate, Controls
 from mikata.explaining.figures import MOST_CLASSES, Shown
@@ -130,7 +130,7 @@ def heat_by_region(
         else {}
     )
     marks = found if isinstance(found, MarkSource) else None
-    _check_masking(mask_regions, marks, network)
+    check_masking(mask_regions, marks, network)
     chosen = subset_of(images, subset, given)
     wanted = target_of(network, target, truth)
     picture = reference_picture(reference) if reference else None
@@ -150,22 +150,6 @@ def heat_by_region(
     if mask_regions or subset:
         run.tested = traps.measured(run.collected.maps(), painted, chosen, subset)
     return run.result(picture, folder, target, progress)
-
-
-def _check_masking(asked: bool, marks: MarkSource | None, network: Model) -> None:
-    if not asked:
-        return
-    if marks is None:
-        raise ParameterError(
-            say("mask_regions paints over marks and borders: set regions to marks, border or marks+border.")
-        )
-    if network.values:
-        raise NetworkError(
-            say(
-                "{model} gives a value, not classes: leave mask_regions off, which counts changed classes.",
-                model=network.path.name,
-            )
-        )
 
 
 @dataclass

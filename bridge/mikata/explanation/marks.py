@@ -18,7 +18,7 @@ BORDER = 0.05
 MOST_BAND = 0.25
 """Share of a side up to which constant lines at an edge count as border too."""
 _SAME = 0.02  # range of a line of a collimation band, of the film's range
-_TAILS = 0.1, 99.9  # percentiles between which grey values are scaled to 0..1
+_TAILS = 0.01, 99.99  # percentiles between which grey values are scaled to 0..1
 
 # Of the longest side: the square that strokes are thinner than, least and most height of a letter, most width of a
 # run of letters that touch, most height of such a run, the reach that joins letters to words, and the rim around them.

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
-from skimage import data
-from torch import Tensor, nn
+from torch import nn
 
 import mikata
 from mikata import datasets, images, packaging
+from mikata.architecture import Classifier
 from mikata.errors import DataError, NetworkError, ParameterError
 from mikata.evaluation import exchange_p
 from mikata.explaining.collected import Maps, Subject
@@ -66,11 +66,11 @@ def test_dark_letters_on_a_bright_ground() -> None:
 
 
 def test_large_films_are_searched_at_a_smaller_size() -> None:
-    plane, ink = lettered(film((1500, 1200)) // 2, "MOBILE", (100, 90), 80)
+    plane, ink = lettered(film((900, 700)) // 2, "MOBILE", (100, 90), 50)
     found = burned_in(plane)
     assert found.shape == plane.shape
     assert (found & ink).sum() >= 0.9 * ink.sum()
-    assert not (found & ~ndimage.binary_dilation(ink, iterations=40)).any()
+    assert not (found & ~ndimage.binary_dilation(ink, iterations=28)).any()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -92,14 +92,14 @@ def test_smooth_and_constant_planes_and_wires() -> None:
 
 
 def test_the_border_is_the_outer_twentieth() -> None:
-    mask = border(data.camera()[:200, :100])
+    mask = border(film((200, 100)))
     assert mask.sum() == 200 * 100 - 180 * 90
     assert not mask[10:190, 5:95].any()
     assert border(np.random.default_rng(0).random((4, 4))).sum() == 12  # at least one pixel each
 
 
 def test_constant_bands_are_border_up_to_a_quarter() -> None:
-    plane = data.camera()[:200, :100].copy()
+    plane = film((200, 100))
     plane[:30] = 0
     plane[:, 80:] = 3
     mask = border(plane)
@@ -115,7 +115,7 @@ def test_constant_bands_are_border_up_to_a_quarter() -> None:
 
 
 def test_painting_takes_the_surroundings_and_touches_nothing_else() -> None:
-    plane, ink = lettered(film() // 2, "SUPINE, AP", (60, 100), 16)
+    plane, _ = lettered(film() // 2, "SUPINE, AP", (60, 100), 16)
     mask = burned_in(plane)
     found = painted_over(plane, mask)
     np.testing.assert_array_equal(found[~mask], plane[~mask])
@@ -133,7 +133,7 @@ def test_painting_takes_the_surroundings_and_touches_nothing_else() -> None:
 
 
 def test_regions_of_an_image() -> None:
-    plane, ink = lettered(film() // 2, "SUPINE, AP", (2, 2), 16)
+    plane, _ = lettered(film() // 2, "SUPINE, AP", (2, 2), 16)
     source = MarkSource(kinds_of("border + Marks"))
     planes = np.stack([plane, film() // 2])
     source.note("one", images.from_array(planes, "ZYX"))
@@ -159,7 +159,9 @@ def maps_of(predicted: list[int], share: list[float], truth: list[int], patient:
         for n, (k, t, p) in enumerate(zip(predicted, truth, patient, strict=True))
     )
     values = np.array([[s, 1 - s] for s in share])
-    return Maps(("marks", "rest"), subjects, np.array(predicted), values, values * 0, values * 0, ("AP", "PA"))
+    return Maps(
+        ("marks", "rest"), subjects, np.array(predicted), values, values * 0, values * 0, ("AP", "PA")
+    )
 
 
 def test_figures_by_hand() -> None:
@@ -189,29 +191,27 @@ def test_figures_by_hand() -> None:
 # ---------------------------------------------------------------- the command
 
 
-class Reader(nn.Module):
-    """Says ``lettered`` where pixels at full brightness are, and looks at nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.AvgPool2d(4))
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(1, 2)
-        with torch.no_grad():
-            self.features[0].weight.fill_(1.0)  # type: ignore[union-attr,operator]
-            self.features[0].bias.fill_(-180.0)  # type: ignore[union-attr,operator]
-            self.classifier.weight.copy_(torch.tensor([[-50.0], [50.0]]))
-            self.classifier.bias.copy_(torch.tensor([2.0, -2.0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.pool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
+def reading_letters() -> Classifier:
+    """Says ``lettered`` where pixels are brighter than 180, and looks at nothing else: one channel goes straight on."""
+    classifier = build("small_cnn", classes=2, channels=1, mean=[0.0], std=[1.0])
+    first = True
+    with torch.no_grad():
+        for layer in classifier.network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.zero_()
+                layer.weight[0, 0, 1, 1] = 1.0
+            elif isinstance(layer, nn.BatchNorm2d) and first:
+                layer.running_mean[0], first = 180.0, False  # type: ignore[index]
+            elif isinstance(layer, nn.Linear):
+                layer.weight.zero_()
+                layer.weight[:, 0] = torch.tensor([-5.0, 5.0])
+                layer.bias.copy_(torch.tensor([2.0, -2.0]))
+    return classifier.eval()
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    classifier = build("small_cnn", classes=2, channels=1, mean=[0.0], std=[1.0], size=(96, 96))
-    classifier.network = Reader()
-    made = Untrained(classifier.eval(), classes=("plain", "lettered"))
+    made = Untrained(reading_letters(), classes=("plain", "lettered"))
     return packaging.write(
         tmp_path_factory.mktemp("m") / "reader", made, name="Reader", test_image=packaging.formula_image(made)
     )
@@ -223,7 +223,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films 山田")
     lines = ["file,label,patient,Balanced"]
     for n in range(16):
-        plane = film((96, 96), seed=n) // 2
+        plane = film((128, 128), seed=n) // 2
         if n % 2:
             plane, _ = lettered(plane, "AP", (8 + 3 * n, 70 - 3 * n), 12)
         Image.fromarray(plane).save(folder / f"{n}.png")
@@ -247,7 +247,7 @@ def test_a_network_that_reads_letters_is_found_out(model: Path, films: Path, har
         assert right["n_planes"] == count
         assert float(right["difference_high"]) < 0
         assert float(by[of, "changed predictions", "", ""]["painted_over"]) == 0.5
-    assert float(by["all", "heat share", "lettered", "marks"]["value"]) > 0.8
+    assert float(by["all", "heat share", "lettered", "marks"]["value"]) > 0.4
     assert "All images: accuracy 100.0 %" in result.message
     assert "8 predictions changed" in result.message
     assert "Marks, borders and subsets" in (out / "Heat by Region.html").read_text()
@@ -275,8 +275,6 @@ def test_bad_input(model: Path, films: Path) -> None:
 
 
 def test_a_network_that_gives_a_value_is_refused(films: Path, hard_path: Path) -> None:
-    from mikata.architecture import Classifier
-
     classifier = Classifier("small_cnn", 1, 1, [120.0], [50.0], target=(60.0, 12.0), unit="mm").eval()
     made = Untrained(classifier, classes=())
     model = packaging.write(hard_path / "m", made, name="Value", test_image=packaging.formula_image(made))

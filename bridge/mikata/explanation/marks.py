@@ -64,7 +64,11 @@ def burned_in(plane: ArrayLike) -> NDArray[np.bool_]:
     scale = WORK_PX / max(height, width)
     if scale < 1:
         small = max(1, round(height * scale)), max(1, round(width * scale))
-        found = _signs(resize(values, small, order=1, anti_aliasing=True, preserve_range=True))
+        scaled = np.asarray(
+            resize(values, small, order=1, anti_aliasing=True, preserve_range=True),
+            np.float64,  # type: ignore[no-untyped-call]
+        )
+        found = _signs(scaled)
         rows, columns = (
             np.minimum((np.arange(size) + 0.5) * own / size, own - 1).astype(int)
             for size, own in zip(values.shape, small, strict=True)
@@ -140,7 +144,7 @@ def _letter_sized(inside: NDArray[np.bool_], side: int) -> bool:
     height, width = inside.shape
     if inside.sum() < 4 or width < 2 or not max(3, _LEAST * side) <= height <= _LETTER * side:
         return False
-    return width <= _LETTER * side or (width <= _RUN * side and height <= _RUN_HEIGHT * side)
+    return bool(width <= _LETTER * side or (width <= _RUN * side and height <= _RUN_HEIGHT * side))
 
 
 def _step(inside: NDArray[np.bool_], steps: NDArray[np.float64]) -> float:

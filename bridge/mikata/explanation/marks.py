@@ -64,11 +64,8 @@ def burned_in(plane: ArrayLike) -> NDArray[np.bool_]:
     scale = WORK_PX / max(height, width)
     if scale < 1:
         small = max(1, round(height * scale)), max(1, round(width * scale))
-        scaled = np.asarray(
-            resize(values, small, order=1, anti_aliasing=True, preserve_range=True),
-            np.float64,  # type: ignore[no-untyped-call]
-        )
-        found = _signs(scaled)
+        scaled = resize(values, small, order=1, preserve_range=True, anti_aliasing=True)  # type: ignore[no-untyped-call]
+        found = _signs(np.asarray(scaled, np.float64))
         rows, columns = (
             np.minimum((np.arange(size) + 0.5) * own / size, own - 1).astype(int)
             for size, own in zip(values.shape, small, strict=True)

@@ -23,6 +23,8 @@ def heat_by_region(
     no_controls: bool = False,
     control_images: Annotated[int, Range(5, 200)] = 12,
     repeats: str = "",
+    mask_regions: bool = False,
+    subset: str = "",
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
@@ -36,7 +38,8 @@ def heat_by_region(
     model : Model (folder or .zip)
         Folder or .zip of a BioImage.IO package that Mikata has trained.
     regions : Regions (file, folder or grid)
-        chest (2x3: lungs and mediastinum), 3x3 or another grid, an ROI set (.zip, .roi), a label image, or a folder
+        chest (2x3: lungs and mediastinum), 3x3 or another grid, marks (burned-in letters, found by themselves), border
+        or marks+border, an ROI set (.zip, .roi), a label image, or a folder
         with one of these for each image; when left empty, the overlay or selection of each image.
     target
         The class to explain: predicted, true (of labelled data), all, or the name of a class.
@@ -62,6 +65,11 @@ def heat_by_region(
         On how many planes the controls are made, chosen by chance and spread over classes and patients.
     repeats : Repeated trainings (packages)
         Packages of the same training with other seeds, several with ; between: their maps are compared in the controls.
+    mask_regions : Paint over marks and border
+        As a test, replace marks and border by what lies around them and measure again: accuracy, changed predictions
+        and heat. Regions must be marks, border or marks+border.
+    subset : Subset (column=value)
+        Column of the CSV and its value, such as origin_balanced=1: accuracy and heat are given for these images too.
     overwrite : Overwrite existing files
         Replace result files that are already in the folder.
     """
@@ -82,6 +90,8 @@ def heat_by_region(
         no_controls=no_controls,
         control_images=control_images,
         repeats=repeats,
+        mask_regions=mask_regions,
+        subset=subset,
         overwrite=overwrite,
         progress=progress,
     )

@@ -4,6 +4,7 @@ from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Picture, 
 from mikata.datasets.folding import Fold, fold_of_each, folds, selection_folds
 from mikata.datasets.reading import read, read_unlabelled
 from mikata.datasets.splitting import split
+from mikata.datasets.subsets import files_where
 from mikata.datasets.values import values_of
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Entry",
     "Fold",
     "Picture",
+    "files_where",
     "fold_of_each",
     "folds",
     "read",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mikata.errors import NetworkError, ParameterError
 from mikata.explanation.planes import Target
+from mikata.explanation.region_marks import MarkSource
 from mikata.language import say
 from mikata.networks import Model, read_package
 from mikata.prediction import Plane
@@ -94,3 +95,26 @@ def repeated(repeats: str, no_controls: bool) -> list[Model]:
             say("repeats are packages to compare in the controls: leave no_controls off, or repeats empty.")
         )
     return [read_package(Path(name)) for name in named]
+
+
+def check_masking(asked: bool, marks: MarkSource | None, network: Model) -> None:
+    """Refuse to paint over what is no mark or border, or for a network that gives a value.
+
+    Raises
+    ------
+    ParameterError, NetworkError
+        Of these two.
+    """
+    if not asked:
+        return
+    if marks is None:
+        raise ParameterError(
+            say("mask_regions paints over marks and borders: set regions to marks, border or marks+border.")
+        )
+    if network.values:
+        raise NetworkError(
+            say(
+                "{model} gives a value, not classes: leave mask_regions off, which counts changed classes.",
+                model=network.path.name,
+            )
+        )

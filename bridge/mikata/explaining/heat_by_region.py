@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,20 @@ from numpy.typing import NDArray
 
 from mikata.errors import ImageError
 from mikata.explaining import controls as control_report
-from mikata.explaining import region_page
-from mikata.explaining.asked import repeated, target_of
+from mikata.explaining import region_page, traps
+from mikata.explaining.asked import check_masking, repeated, target_of
 from mikata.explaining.collected import Collected, Maps, Subject
 from mikata.explaining.controls import Candidate, Controls
 from mikata.explaining.figures import MOST_CLASSES, Shown
-from mikata.explaining.material import Material, Part, class_numbers, material
+from mikata.explaining.material import Material, Part, class_numbers, material, subset_of
 from mikata.explaining.mean_heat import MeanHeat, reference_picture
+from mikata.explaining.noting import NotingImages, PaintedImages
 from mikata.explaining.summary import Summary, summarise
 from mikata.explanation.cells import Cells
 from mikata.explanation.measuring import Ruler
 from mikata.explanation.planes import PlaneHeat, Target, plane_heat
 from mikata.explanation.region_frames import Frame
+from mikata.explanation.region_marks import MarkSource
 from mikata.explanation.region_sets import RegionSet, Remarks
 from mikata.explanation.region_sources import (
     GridSource,
@@ -33,41 +36,25 @@ from mikata.explanation.region_sources import (
     region_notes,
     region_source,
 )
-from mikata.images import Images, write_tiff
+from mikata.images import write_tiff
 from mikata.language import joined, say
 from mikata.networks import Model, read_package
 from mikata.outputs import ResultFolder, write_text
 from mikata.prediction import Plane, skipped_note
-from mikata.types import Image, Progress, Result, Table
+from mikata.types import Progress, Result, Table
 
-LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN = (
+LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, TRAPS, PAGE, MEAN = (
     "Heat by Region.csv",
     "Heat by Region summary.csv",
     "Heat by Region differences.csv",
     "Heat by Region controls.csv",
     "Heat by Region control curves.csv",
+    "Heat by Region traps.csv",
     "Heat by Region.html",
     "mean heat.tif",
 )
 _RULERS = 64  # region sets kept on the grid at once: one for each size of image, or image
 _MOST_DRAWN = 60  # regions drawn over the mean heat
-
-
-class NotingImages(Images):
-    """Images that leave word of their sizes, and of their overlays where regions are taken from these."""
-
-    def __init__(self, source: Images) -> None:
-        super().__init__(source._items, keep_metadata=source._keep_metadata, origin=source._origin)
-        self.sizes: dict[str, tuple[int, int, int]] = {}
-        self.overlays: OverlaySource | None = None
-
-    def items(self) -> Iterator[tuple[str, Image]]:
-        """The readable images with their names, as of `Images`."""
-        for name, image in super().items():
-            self.sizes[name] = image.size("C"), image.size("Z"), image.size("T")
-            if self.overlays:
-                self.overlays.note(name, image)
-            yield name, image
 
 
 def heat_by_region(
@@ -86,6 +73,8 @@ def heat_by_region(
     no_controls: bool = False,
     control_images: int = control_report.IMAGES,
     repeats: str = "",
+    mask_regions: bool = False,
+    subset: str = "",
     overwrite: bool = False,
     progress: Progress,
 ) -> Result:
@@ -113,6 +102,10 @@ def heat_by_region(
         Whether to leave the controls of the heat maps out, and on how many planes they are made.
     repeats:
         Packages of repeated trainings for the controls, with ; between.
+    mask_regions:
+        Whether marks and border (`regions` must be of these) are painted over as a test.
+    subset:
+        ``column=value`` of the CSV: figures of these images too.
 
     Raises
     ------
@@ -130,22 +123,32 @@ def heat_by_region(
     network = read_package(model)
     others = repeated(repeats, no_controls)
     found = region_source(regions, source)
-    source.overlays = found if isinstance(found, OverlaySource) else None
+    source.noted = found if isinstance(found, OverlaySource | MarkSource) else None
     truth = (
         class_numbers(given.entries, network.classes, network.path.name)
         if given.labelled and not network.values
         else {}
     )
+    marks = found if isinstance(found, MarkSource) else None
+    check_masking(mask_regions, marks, network)
+    chosen = subset_of(images, subset, given)
     wanted = target_of(network, target, truth)
     picture = reference_picture(reference) if reference else None
     folder = ResultFolder(out, overwrite, [*source.paths, reference]) if out else None
     if folder:
-        folder.reserve([LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, PAGE, MEAN])
+        folder.reserve([LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, TRAPS, PAGE, MEAN])
     run = RegionRun(network, source, given, truth, found)
     run.measure(wanted, method, layer, batch, progress, picture=picture is None)
     source.skipped.extend(given.skipped)
     if not no_controls:
         run.control(method, control_images, others, batch, progress)
+    painted = None
+    if mask_regions and marks:
+        again = RegionRun(network, PaintedImages(given.source, marks), given, truth, found)
+        again.measure(wanted, method, run.collected.layer, batch, progress, picture=False)
+        painted = again.collected.maps()
+    if mask_regions or subset:
+        run.tested = traps.measured(run.collected.maps(), painted, chosen, subset)
     return run.result(picture, folder, target, progress)
 
 
@@ -165,6 +168,7 @@ class RegionRun:
     cells: set[tuple[float, float]] = field(default_factory=set, init=False)
     candidates: list[Candidate] = field(default_factory=list, init=False)
     controls: Controls | None = field(default=None, init=False)
+    tested: tuple[traps.Figure, ...] = field(default=(), init=False)
     _rulers: OrderedDict[tuple[Hashable, Cells], Ruler] = field(default_factory=OrderedDict, init=False)
 
     def __post_init__(self) -> None:
@@ -296,7 +300,10 @@ class RegionRun:
                 facts=self._facts(summary, maps, target),
                 said=[*notes, skipped] if skipped else notes,
                 controls=control_report.section(made) if made else None,
+                tests=traps.section(self.tested, self._painted) if self.tested else None,
             )
+            if self.tested:
+                files.append(folder.write_table(TRAPS, traps.table(self.tested)))
             if made and made.controls:
                 files.append(folder.write_table(CONTROLS, made.table("Heat by Region controls")))
                 files.append(folder.write_table(CURVES, made.curve_table("Heat by Region control curves")))
@@ -306,6 +313,8 @@ class RegionRun:
             tables = tables[0], summary.table(whole=False), summary.difference_table(whole=False)
         if made and made.controls:
             tables = *tables, made.table("Heat by Region controls")
+        if self.tested:
+            tables = *tables, traps.table(self.tested)
         count = len(self.collected)
         message = joined(
             [
@@ -318,6 +327,7 @@ class RegionRun:
                     layer=self.collected.layer,
                 ),
                 *region_page.leading(summary, maps.values)[:MOST_CLASSES],
+                *traps.sentences(self.tested),
                 *notes,
                 *([control_report.sentence(made)] if made else []),
             ]
@@ -330,6 +340,10 @@ class RegionRun:
             files=tuple(files),
             page=page,
         )
+
+    @property
+    def _painted(self) -> bool:
+        return any(math.isfinite(one.after) for one in self.tested)
 
     def _cell(self) -> str:
         """Size of a cell in image px, or its range."""

@@ -82,6 +82,34 @@ def material(given: Any, *, part: Part, subfolders: bool, progress: Progress) ->
     return Material(source, dict(zip(source.names, entries, strict=True)), data.skipped)
 
 
+def subset_of(given: Any, condition: str, found: Material) -> frozenset[str]:
+    """Names of the images of a table's rows that meet ``column=value``; of an empty condition none.
+
+    Raises
+    ------
+    ParameterError, DataError
+        As `mikata.datasets.files_where`; also where the images come without a table, or none of them is in the subset.
+    """
+    if not condition:
+        return frozenset()
+    path = _labelled(given, False)
+    if path is None or path.suffix.lower() not in _TABLES:
+        raise ParameterError(
+            say("subset={condition} needs a CSV with that column as images.", condition=condition)
+        )
+    files = datasets.files_where(path, condition)
+    names = frozenset(name for name, entry in found.entries.items() if entry.file in files)
+    if not names:
+        raise DataError(
+            say(
+                "{path}: no image of the part that was asked for has {condition}.",
+                path=path,
+                condition=condition,
+            )
+        )
+    return names
+
+
 def _labelled(given: Any, subfolders: bool) -> Path | None:
     """The table or the folder of class folders, None where images are given as such."""
     members = list(given) if isinstance(given, (list, tuple)) else [given]

@@ -29,6 +29,9 @@ def region_name(name: str) -> str:
         "lower right lung": say("lower right lung"),
         "lower mediastinum": say("lower mediastinum"),
         "lower left lung": say("lower left lung"),
+        "marks": say("marks"),
+        "border": say("border"),
+        "rest": say("rest"),
     }
     return known.get(name, name)
 
@@ -146,6 +149,7 @@ def page(
     facts: Mapping[str, object],
     said: Sequence[str],
     controls: tuple[str, str] | None = None,
+    tests: tuple[str, str] | None = None,
 ) -> str:
     """The whole page.
 
@@ -159,6 +163,8 @@ def page(
         Notes that a reader must know.
     controls:
         Heading and HTML of the control report.
+    tests:
+        The same of what was painted over, and of the subset.
     """
     ordered, cut = _ordered(maps)
     names = [region_name(name) for name in ordered]
@@ -213,6 +219,8 @@ def page(
     sections += _by_labels(summary, ordered)
     if summary.differences:
         sections.append((say("Differences"), _differences(summary, set(ordered))))
+    if tests is not None:
+        sections.append(tests)
     if controls is not None:
         sections.append(controls)
     sections += [

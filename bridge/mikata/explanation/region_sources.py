@@ -11,6 +11,7 @@ from mikata.errors import RegionError
 from mikata.explanation.grids import Grid, grid_of
 from mikata.explanation.region_files import ROI_ENDINGS, FolderSource, LabelFile, RoiFile, ending_of
 from mikata.explanation.region_frames import Frame, has_area, of_rois, on_plane
+from mikata.explanation.region_marks import MarkSource, kinds_of
 from mikata.explanation.region_sets import RegionSet, Remarks
 from mikata.images import Images
 from mikata.language import say
@@ -127,7 +128,7 @@ def region_source(text: str, source: Images) -> RegionSource:
     Parameters
     ----------
     text:
-        A grid (``chest``, ``3x3``, ``RxC``), a file of ROIs (``.zip``, ``.roi``), a label image (TIFF, PNG, NIfTI,
+        A grid (``chest``, ``3x3``, ``RxC``), ``marks``, ``border`` or ``marks+border``, a file of ROIs (``.zip``, ``.roi``), a label image (TIFF, PNG, NIfTI,
         .npy), a folder with one of these for each image; or empty: each image's overlay.
 
     Raises
@@ -141,6 +142,9 @@ def region_source(text: str, source: Images) -> RegionSource:
     grid = grid_of(text)
     if grid:
         return GridSource(grid)
+    kinds = kinds_of(text)
+    if kinds:
+        return MarkSource(kinds)
     path = Path(text).expanduser()
     if path.is_dir():
         return FolderSource(path, source)
@@ -148,7 +152,7 @@ def region_source(text: str, source: Images) -> RegionSource:
         raise RegionError(
             say(
                 "There are no regions '{text}': give an ROI set (.zip or .roi), a label image, a folder with one for each "
-                "image, or a grid: chest (2x3), 3x3, or rows x columns such as 4x5.",
+                "image, a grid: chest (2x3), 3x3, or rows x columns such as 4x5; or marks, border or marks+border.",
                 text=text,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from appose.service import Service, TaskException
 
 import fijis
 import mikata
+from conftest import missing
 from labelled import write_folders
 from mikata import images
-from mikata.imagej import scripts, wire
+from mikata.imagej import scripts, wire, worker
 from packages import write_package
 
 SCRIPT = "from mikata.imagej.worker import answer\nanswer(task, request, pixels)"
@@ -323,3 +325,57 @@ def wait(condition: Any, seconds: float) -> None:
     while not condition():
         assert time.monotonic() < until, "it did not come"
         time.sleep(0.02)
+
+
+def test_commands_share_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heap for each of many threads would fill the memory (measured in Fiji: test_memory_stays)."""
+    seen: list[int] = []
+
+    def run(*_: Any) -> dict[str, Any]:
+        seen.append(threading.get_ident())
+        return {}
+
+    monkeypatch.setitem(worker._DO, "run", run)
+    task: Any = object()
+    threads = [
+        threading.Thread(target=worker.answer, args=(task, {"do": "run", "language": "en"})) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 6
+    assert len(set(seen)) == 1
+
+
+def test_requests_may_come_while_old_ones_are_forgotten() -> None:
+    tasks = worker._Tasks()
+    tasks["one"] = tasks["two"] = None  # type: ignore[assignment]
+    for name, _ in tasks.items():
+        tasks[f"{name} more"] = None  # type: ignore[assignment]
+    assert len(tasks) == 4
+
+
+@pytest.mark.slow
+def test_memory_stays(service: Service, model: Path) -> None:
+    """Fiji says that it has read the result while the next request is on its way."""
+    if not sys.platform.startswith("linux"):
+        missing("resident memory is read from /proc")
+    process = ask(service, do="ping")["answer"]["process"]
+    array = np.random.default_rng(0).integers(0, 255, (1, 512, 512), np.uint8)
+    resident = []
+    for number in range(1, 201):
+        with shared(array) as pixels:
+            said = ask(
+                service, do="run", command="grad_cam", options=f"model=[{model}]", image=facts(array), pixels=pixels
+            )["answer"]  # fmt: skip
+        (heat,) = said["images"]
+        received(heat["pixels"])
+        request = {"do": "read", "names": [heat["pixels"]["name"]]}
+        service.task(SCRIPT, {"request": request, "pixels": None}).start()
+        if number % 50 == 0:
+            time.sleep(0.5)
+            status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+            resident.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) >> 10)  # type: ignore[index]
+    print("resident memory in MB:", resident)
+    assert resident[-1] - resident[0] < 40

@@ -110,13 +110,8 @@ def folds(
             share = min(selection * len(open_) / len(rest), 0.99)
             shares = np.array([1 - share, share])
             chosen = deal(labels[rest], members[rest], shares, classes, [seed, repeat, number + 1])
-            positions = {"training": rest[chosen == 0], "selection": rest[chosen == 1], "test": test}
-            indices = {part: tuple(open_[positions[part]].tolist()) for part in PARTS}
-            parts = {part: tuple(entries[i] for i in indices[part]) for part in PARTS}
-            fold = Fold(repeat, number, parts, indices)
-            _refuse_missing_classes(dataset, fold)
-            refuse_empty_parts(dataset, fold.parts)
-            found.append(fold)
+            training, choosing = open_[rest[chosen == 0]], open_[rest[chosen == 1]]
+            found.append(_fold(dataset, repeat, number, training, choosing, open_[test]))
     return tuple(found)
 
 
@@ -163,14 +158,26 @@ def selection_folds(
     chosen = deal(numbers[open_], members, np.full(count, 1 / count), classes, [seed, 0])
     found = []
     for number in range(count):
-        positions = {"training": open_[chosen != number], "selection": open_[chosen == number], "test": kept}
-        indices = {part: tuple(positions[part].tolist()) for part in PARTS}
-        parts = {part: tuple(entries[i] for i in indices[part]) for part in PARTS}
-        fold = Fold(0, number, parts, indices)
-        _refuse_missing_classes(dataset, fold)
-        refuse_empty_parts(dataset, fold.parts)
-        found.append(fold)
+        found.append(_fold(dataset, 0, number, open_[chosen != number], open_[chosen == number], kept))
     return tuple(found)
+
+
+def _fold(
+    dataset: Dataset,
+    repeat: int,
+    number: int,
+    training: NDArray[np.int64],
+    selection: NDArray[np.int64],
+    test: NDArray[np.int64],
+) -> Fold:
+    """A fold of these positions, or `DataError` where a part of it lacks a class or is empty."""
+    positions = zip(PARTS, (training, selection, test), strict=True)
+    indices = {part: tuple(own.tolist()) for part, own in positions}
+    parts = {part: tuple(dataset.entries[i] for i in own) for part, own in indices.items()}
+    fold = Fold(repeat, number, parts, indices)
+    _refuse_missing_classes(dataset, fold)
+    refuse_empty_parts(dataset, fold.parts)
+    return fold
 
 
 def fold_of_each(found: Sequence[Fold], size: int) -> tuple[NDArray[np.int64], ...]:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,18 @@ _END_SECONDS = 20.0  # how long a training may take to end once Fiji is gone
 _busy: Task | None = None
 _numbers = itertools.count()
 _lent: dict[str, Any] = {}  # memory that Fiji has not read yet; Windows frees what nobody holds
+# Appose gives every request a thread of its own. The C library keeps a heap for each thread that works beside another
+# and gives little of it back, so commands in changing threads would fill heap after heap; in one thread they fill one.
+_one_thread = ThreadPoolExecutor(1, "mikata")
+
+
+class _Tasks(dict[str, "Task"]):
+    """Appose's requests. One of its threads goes through them and forgets those that are done, while another one adds
+    to them: without a copy the first dies of that sooner or later, and everything is remembered from then on."""
+
+    def items(self) -> Any:
+        """All, as they are at this moment."""
+        return list(super().items())
 
 
 def main() -> None:
@@ -49,8 +62,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.excepthook = _thread_died
     sys.stdout = _Pipe(_own_output())
+    worker = python_worker.Worker()
+    worker.tasks = _Tasks()
     try:
-        python_worker.main()
+        worker.run()
     finally:
         _end()
 
@@ -138,13 +153,26 @@ def answer(task: Task, request: Mapping[str, Any], pixels: Shared | None = None)
         ``fault``), ``trace``, and ``broken`` where this process must be replaced. Beside either ``forgotten``: Info
         and labels with which the window names no patient.
     """
-    global _busy
     if request["do"] == "read":  # comes beside other requests, and must not disturb them
         _give_back(request["names"])
         return {"answer": {}}
+    if request["do"] == "run":
+        return _one_thread.submit(_work, task, request, pixels).result()
+    return _answer(task, request, pixels)
+
+
+def _work(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+    global _busy
     _give_back(list(_lent))
-    os.environ[LANGUAGE_VARIABLE] = request.get("language") or "en"
     _busy = task
+    try:
+        return _answer(task, request, pixels)
+    finally:
+        _busy = None
+
+
+def _answer(task: Task, request: Mapping[str, Any], pixels: Shared | None) -> dict[str, Any]:
+    os.environ[LANGUAGE_VARIABLE] = request.get("language") or "en"
     noted: dict[str, Any] = {}
     try:
         said = noted | {"answer": _DO[request["do"]](task, request, pixels, noted)}
@@ -155,8 +183,6 @@ def answer(task: Task, request: Mapping[str, Any], pixels: Shared | None = None)
 
         said = {"error": calls.words(error), "kind": _kind(error), "trace": calls.trace(error)}
         return said | noted | {"broken": _is_broken(error)}
-    finally:
-        _busy = None
 
 
 def _kind(error: BaseException) -> str:

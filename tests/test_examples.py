@@ -181,6 +181,24 @@ def three(number: str) -> str:
     return f"{abs(value) if value == 0 else value}"
 
 
+def heat_by_region(material: Material, made: Path, said: list[str]) -> None:
+    rows = [row for row in table(made / "Heat by Region summary.csv") if row["by"] == "all"]
+    assert len(rows) % 6 == 0
+    columns = ("heat_share_mean", "low", "high", "area_share")
+    expected = []
+    for row in rows:
+        share, low, high, area = (one_decimal(row[column]) for column in columns)
+        words = f"{share} % of the heat ({low} % to {high} %) on {area} % of the area"
+        expected.append(f"{row['class']}, {row['region']}: {words}")
+    assert said == expected
+    assert sum(float(row["area_share"]) for row in rows[:6]) == pytest.approx(1)
+    assert (made / "Heat by Region.html").is_file()
+
+
+def one_decimal(share: str) -> str:
+    return str((100 * Decimal(share)).quantize(Decimal("0.1"), ROUND_HALF_UP))
+
+
 @dataclass(frozen=True)
 class Example:
     """The argument of a macro, and what is to be seen of it."""
@@ -194,6 +212,7 @@ CASES = {
     "batch_folder": Example(lambda m: [m.photographs, m.model], batch_folder),
     "grad_cam": Example(lambda m: [m.image, m.model], grad_cam),
     "grad_cam_stack": Example(lambda m: [m.stack, m.model], grad_cam_stack),
+    "heat_by_region": Example(lambda m: [m.photographs, m.model, "chest"], heat_by_region),
     "stages": Example(lambda m: [m.labelled, m.recipe], stages),
     "train_then_predict": Example(lambda m: [m.labelled, m.others], train_then_predict),
 }
@@ -201,6 +220,7 @@ CASES = {
 
 FURTHER = {
     "grad_cam_stack": ["brick"],
+    "heat_by_region": ["target=all no_controls"],
     "stages": ["folds=2 repeats=1"],
     "train_then_predict": ["recipe=texture epochs=8 seed=1"],
 }
@@ -269,6 +289,7 @@ def own_lines(output: str) -> list[str]:
     starts = (
         *CLASSES,
         "brick:",
+        *(f"{name}, " for name in CLASSES),
         "草:",
         "gravel 3:",
         "slice ",

@@ -33,15 +33,42 @@ if (getArgument() == "") {
 
 run("Heat by Region...", "images=&images model=&model regions=&regions out=&results " + options);
 
-Table.open(results + "Heat by Region summary.csv");
-table = "Heat by Region summary.csv";
-for (row = 0; row < Table.size(table); row++) {
-    if (Table.getString("by", row, table) != "all") continue;
-    print(Table.getString("class", row, table) + ", " + Table.getString("region", row, table) + ": " +
-        percent("heat_share_mean", row) + " of the heat (" + percent("low", row) + " to " + percent("high", row) +
-        ") on " + percent("area_share", row) + " of the area");
+// The table of the classes is read from its file, since without windows ImageJ has no table but Results.
+var names, row;  // functions see these
+lines = split(File.openAsString(results + "Heat by Region summary.csv"), "\n");
+names = cells(lines[0]);
+for (i = 1; i < lines.length; i++) {
+    row = cells(lines[i]);
+    by = cell("by");
+    if (by == "all")
+        print("" + cell("class") + ", " + cell("region") + ": " + percent("heat_share_mean") + " of the heat (" +
+            percent("low") + " to " + percent("high") + ") on " + percent("area_share") + " of the area");
 }
 
-function percent(column, row) {
-    return d2s(100 * Table.get(column, row, table), 1) + " %";
+function percent(column) {
+    share = cell(column);
+    return d2s(100 * parseFloat(share), 1) + " %";
+}
+
+function cell(column) {
+    for (k = 0; k < names.length; k++)
+        if (endsWith(names[k], column) && lengthOf(names[k]) - lengthOf(column) <= 1)  // the file begins with a mark
+            return row[k];
+    exit("There is no column " + column);
+}
+
+function cells(line) {
+    // a comma between quotes belongs to its cell
+    found = newArray(0);
+    text = "";
+    quoted = false;
+    for (k = 0; k < lengthOf(line); k++) {
+        letter = substring(line, k, k + 1);
+        if (letter == "\"") quoted = !quoted;
+        else if (letter == "," && !quoted) {
+            found = Array.concat(found, text);
+            text = "";
+        } else text += letter;
+    }
+    return Array.concat(found, text);
 }

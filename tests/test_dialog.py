@@ -40,7 +40,14 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
             "Formula Pictures...",
         ],
         "Predict": ["Predict Images..."],
-        "Explain": ["Grad-CAM Heat Map..."],
+        "Explain": [
+            "Grad-CAM Heat Map...",
+            "Heat Montage...",
+            "Heat by Region...",
+            "Reader Agreement...",
+            "Overlap of Regions...",
+            "Test Robustness...",
+        ],
         "Help": ["Mikata Doctor..."],
     }
     assert found["told"] == "Grad-CAM Heat Map"

@@ -28,13 +28,13 @@ source = "formula"
 network = "{network}"
 size = [{size}, {size}]
 channels = 1
-epochs = 30
+epochs = 20
 batch = 16
 early_stopping = 10
 [stage.formula]
 classes = 60
 per_class = 12
-epochs = 20
+epochs = 10
 [[stage]]
 name = "view"
 epochs = {epochs}

@@ -173,7 +173,7 @@ def test_figures_by_hand() -> None:
     right = by["all", "accuracy", "", ""]
     assert (right.before, right.after) == (pytest.approx(5 / 6), pytest.approx(3 / 6))
     assert right.difference == pytest.approx(-2 / 6)
-    assert (right.n_planes, right.n_units) == (6, 4)
+    assert (right.n_planes, right.n_units, right.n_pairs) == (6, 4, 6)
     assert right.p == exchange_p([-1, -1, 0, 0])
     assert right.difference_interval.low <= right.difference <= right.difference_interval.high
     assert by["all", "changed predictions", "", ""].after == pytest.approx(2 / 6)

@@ -1,6 +1,6 @@
 """Where a network looks that tells AP from PA chest films, measured on real films: a training in stages, then heat.
 
-Usage: ``python tests/benchmarks/explain_views.py OUT [--network small_cnn] [--size 128]``
+Usage: ``python tests/benchmarks/explain_views.py OUT [--network resnet18] [--size 96] [--layer layer3]``
 
 Needs the shared folder of real images (MIKATA_SHARED). Trains on pictures drawn by formula, then texture photographs,
 then the training films; the test films (71 of other patients) are used for the figures alone. Everything is asked for
@@ -99,9 +99,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--network", default="small_cnn")
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument(
+        "--layer", default="layer3", help="its grid is finer than the last layer's (3 x 3 cells)"
+    )
     options = parser.parse_args()
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -114,13 +117,19 @@ def main() -> None:
     data, model = out / "view.csv", out / "model"
     print(mikata("train", data, "--recipe", recipe, "--out", model, "--overwrite", "--resume"))
 
-    asked = ["--model", model, "--part", "test", "--target", "true", "--overwrite"]
-    print(mikata("heat-by-region", data, *asked, "--regions", "chest", "--out", out / "chest"))
+    asked = ["--model", model, "--part", "test", "--target", "true", "--layer", options.layer, "--overwrite"]
+    controls = ["--control-images", "40"]
+    print(mikata("heat-by-region", data, *asked, "--regions", "chest", *controls, "--out", out / "chest"))
     shares(out / "chest")
+    print()
     for row in rows(out / "chest" / "Heat by Region controls.csv"):
-        print(row)
+        value = f"{row['value']:.6} ({row['low']:.6} to {row['high']:.6})"
+        print(f"  {row['control']:22} {row['status']:12} {row['figure']:60} {value}, n = {row['n_images']}")
     macro = Path(__file__).parents[2] / "fiji_scripts" / "examples" / "heat_by_region.ijm"
-    given = f"{data};{model};chest;{out / 'macro'};part=test target=true overwrite"
+    given = f"{data};{model};chest;{out / 'macro'};part=test target=true control_images=40 overwrite"
+    if options.layer:
+        given += f" layer={options.layer}"
+    (out / "macro").mkdir(exist_ok=True)
     mikata("macro", macro, "--arg", given)
     for name in ("Heat by Region", "Heat by Region summary", "Heat by Region controls"):
         same = rows(out / "macro" / f"{name}.csv") == rows(out / "chest" / f"{name}.csv")

@@ -41,6 +41,9 @@ class Figure:
         Of a heat share: the class, ``all`` for every one, and the region; else empty.
     n_planes, n_units:
         Number of planes and of resampled patients (files) with the figure.
+    n_pairs:
+        Planes with the figure both as they are and painted over: those of the difference. A region that painting has
+        taken away (letters, the lines of a border) has no share any more.
     before, after, difference:
         From 0 to 1, NaN where not known; `after` of ``changed predictions`` is the share of planes whose predicted
         class changed.
@@ -54,6 +57,7 @@ class Figure:
     region: str
     n_planes: int
     n_units: int
+    n_pairs: int
     before: float
     before_interval: Interval
     after: float
@@ -185,7 +189,7 @@ def _figure(
         p = exchange_p(np.rint(np.bincount(units[paired], values[paired, 2])).astype(int))
     (a, a_in), (b, b_in), (d, d_in) = found
     return Figure(
-        of, *kind, int(main.sum()), len(np.unique(units[main])), a, a_in, b, b_in, d, d_in, p
+        of, *kind, int(main.sum()), len(np.unique(units[main])), int(paired.sum()), a, a_in, b, b_in, d, d_in, p
     )  # fmt: skip
 
 
@@ -193,14 +197,15 @@ def table(figures: tuple[Figure, ...]) -> Table:
     """One row for each figure; shares from 0 to 1."""
     columns = (
         "of", "figure", "class", "region", "n_planes", "n_patients_or_images_resampled", "value", "low", "high",
-        "painted_over", "painted_over_low", "painted_over_high", "difference", "difference_low", "difference_high", "p",
+        "painted_over", "painted_over_low", "painted_over_high", "n_planes_paired", "difference", "difference_low", "difference_high", "p",
         "interval", "difference_interval",
     )  # fmt: skip
     rows = []
     for one in figures:
         numbers = (
             one.before, one.before_interval.low, one.before_interval.high, one.after, one.after_interval.low,
-            one.after_interval.high, one.difference, one.difference_interval.low, one.difference_interval.high, one.p,
+            one.after_interval.high, one.n_pairs, one.difference, one.difference_interval.low,
+            one.difference_interval.high, one.p,
         )  # fmt: skip
         rows.append((
             one.of, one.name, one.explained, one.region, one.n_planes, one.n_units,
@@ -254,7 +259,7 @@ def section(figures: tuple[Figure, ...], painted: bool) -> tuple[str, str]:
         if painted:
             row += [
                 _bounds(one.after, one.after_interval),
-                _points(one) if math.isfinite(one.difference) else "",
+                _points(one, n=one.n_pairs != one.n_planes) if math.isfinite(one.difference) else "",
             ]
         rows.append(tuple(row))
     text = "".join(map(report.paragraph, sentences(figures)))
@@ -265,7 +270,7 @@ def section(figures: tuple[Figure, ...], painted: bool) -> tuple[str, str]:
                 "Painted over: marks or borders replaced by the values around them, in the original image. If accuracy "
                 "falls or predictions change, the network has used what was there; if not, it can do without. Heat that "
                 "stays where nothing is left was not about the marks. Painting is itself a change that the network has "
-                "not learnt from."
+                "not learnt from. Differences are of the planes with a share both times; painting can take a region away."
             )
         )
     return say("Marks, borders and subsets"), text
@@ -290,8 +295,9 @@ def _bounds(value: float, interval: Interval) -> str:
     return f"{100 * value:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
-def _points(one: Figure) -> str:
-    if not math.isfinite(one.difference_interval.low):
-        return f"{100 * one.difference:+.1f}"
-    low, high = 100 * one.difference_interval.low, 100 * one.difference_interval.high
-    return f"{100 * one.difference:+.1f} ({low:+.1f} – {high:+.1f})"
+def _points(one: Figure, *, n: bool = False) -> str:
+    said = f"{100 * one.difference:+.1f}"
+    if math.isfinite(one.difference_interval.low):
+        low, high = 100 * one.difference_interval.low, 100 * one.difference_interval.high
+        said += f" ({low:+.1f} – {high:+.1f})"
+    return f"{said}, n = {one.n_pairs}" if n else said

@@ -384,7 +384,7 @@ def test_a_network_that_gives_a_value(hard_path: Path) -> None:
     result = mikata.heat_by_region(photo(), model=model, regions="2x2")
     assert "value" in result.tables[0].columns
     assert "class" not in result.tables[0].columns
-    assert result.message.count("value: most of the heat is in") == 1
+    assert result.message.count("value: the largest share of the heat is in") == 1
     with pytest.raises(NetworkError, match="gives a value, not classes"):
         mikata.heat_by_region(photo(), model=model, regions="2x2", target="all")
 

@@ -54,14 +54,14 @@ def leading(summary: Summary, values: bool) -> list[str]:
         if not math.isfinite(most.interval.low):
             found.append(
                 say(
-                    "{name}: most of the heat is in {region}, {share:.1f} % on {area:.1f} % of the area (n = {n}).",
+                    "{name}: the largest share of the heat is in {region}, {share:.1f} % on {area:.1f} % of the area (n = {n}).",
                     **facts,
                 )
             )
             continue
         found.append(
             say(
-                "{name}: most of the heat is in {region}, {share:.1f} % (95 % interval {low:.1f} to {high:.1f} %) on "
+                "{name}: the largest share of the heat is in {region}, {share:.1f} % (95 % interval {low:.1f} to {high:.1f} %) on "
                 "{area:.1f} % of the area (n = {n}).",
                 low=100 * most.interval.low,
                 high=100 * most.interval.high,

@@ -141,9 +141,13 @@ def main() -> None:
             "--subset", "origin_balanced=1", "--no-controls", "--out", out / "marks",
         )
     )  # fmt: skip
+    print()
     for row in rows(out / "marks" / "Heat by Region traps.csv"):
         where = " ".join((row["of"], row["figure"], row["class"], row["region"]))
-        print(f"  {where:60} {row['value']:.8} ({row['low']:.8} to {row['high']:.8})")
+        value = f"{row['value']:.6} ({row['low']:.6} to {row['high']:.6})"
+        print(
+            f"  {where:45} {value}, painted over {row['painted_over']:.6}, difference {row['difference']:.6}"
+        )
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def grad_cam(
         How many planes, or copies of a plane, go through the network at once; less needs less memory.
     controls : Put the maps to controls
         Test the maps (random weights, covering, small changes, edges) and report it in tables and a page. It takes some
-        30 heat maps and 100 passes through the network for each control image, with methods of many passes long.
+        100 passes through the network for each control image, 30 of them to make maps: long with methods of many passes.
     control_images : Control images
         On how many planes the controls are made, chosen by chance and spread over classes and files; they need images
         of at least 5 files.

@@ -29,7 +29,7 @@ from mikata.types import Image, Progress, Region, Result, Table
 
 __all__ = ["HeatMethod", "HeatStyle", "check_target", "explain_images"]
 
-_DEFAULT_STYLE = HeatStyle()
+_DEFAULT_METHOD, _DEFAULT_STYLE = HeatMethod(), HeatStyle()
 _MARKED, _HEAT = " with heat", " heat"  # ends of the names of what is made of an image
 _EXTRA = {"Integrated-Gradients": ("score_change", "completeness_error")}
 """Columns that only one method has."""
@@ -43,7 +43,7 @@ def explain_images(
     *,
     target: str = "predicted",
     layer: str = "",
-    method: HeatMethod = HeatMethod(),
+    method: HeatMethod = _DEFAULT_METHOD,
     style: HeatStyle = _DEFAULT_STYLE,
     subfolders: bool = False,
     out: Path | None = None,

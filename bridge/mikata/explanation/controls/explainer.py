@@ -87,9 +87,7 @@ def maps_by(
     def maps(network: nn.Module | None, images: Tensor, classes: Sequence[int]) -> Tensor:
         if network is None:
             raise ValueError("heat_maps needs a network")
-        found = heat_maps(
-            network, images, list(classes), method, layer or None, settings=settings(images)
-        )
+        found = heat_maps(network, images, list(classes), method, layer or None, settings=settings(images))
         return found.grid
 
     return maps

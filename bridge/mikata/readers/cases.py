@@ -209,14 +209,14 @@ def _overlay(
         number = numbers[heat.plane.image]
         _, _, width, height = boxes[number]
         found[number] = np.maximum(_scaled(heat.maps, height, width)[0], 0)
-    maximum = max((float(heat.max()) for heat in found.values()), default=0.0)
+    maximum = max((float(values.max()) for values in found.values()), default=0.0)
     if maximum <= 0:
         return ()
     drawn: list[Region] = []
-    for number, heat in sorted(found.items()):
+    for number, values in sorted(found.items()):
         x, y, width, height = boxes[number]
         whole = np.zeros((size, size), np.float32)
-        whole[y : y + height, x : x + width] = heat
+        whole[y : y + height, x : x + width] = values
         position = number + 1 if len(files) > 1 else 0
         drawn += heat_overlay(whole, maximum=maximum, position=position)
     return (*drawn, *colour_bar(size, size, maximum=maximum))

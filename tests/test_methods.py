@@ -7,7 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from mikata.architecture import Members, SmallCNN
+from mikata.commands.choices import HeatMethod
 from mikata.errors import Cancelled, NetworkError, ParameterError
 from mikata.explanation import (
     METHODS,
@@ -866,3 +867,7 @@ def test_maps_are_made_when_asked_for() -> None:
     assert isinstance(found, Explanation)
     assert "maps" not in vars(found)
     assert found.maps is found.maps
+
+
+def test_every_method_is_offered_by_the_commands() -> None:
+    assert get_args(HeatMethod) == tuple(METHODS)

@@ -21,8 +21,8 @@ import numpy as np
 from mikata import images
 from mikata.architecture import Classifier
 from mikata.explaining.heat_by_region import RegionRun
-from mikata.explaining.noting import NotingImages
 from mikata.explaining.material import Material
+from mikata.explaining.noting import NotingImages
 from mikata.explanation.planes import plane_heat
 from mikata.explanation.region_sources import OverlaySource, region_source
 from mikata.networks import Model, build

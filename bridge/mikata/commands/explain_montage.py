@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.commands.choices import HeatMethod, Lut, Part
 from mikata.types import SILENT, Progress, Result
 
 
@@ -13,14 +14,14 @@ def montage(
     model: InputPath,
     cases: Literal["all", "correct", "wrong", "both"] = "all",
     target: str = "predicted",
-    method: str = "Grad-CAM",
+    method: HeatMethod = "Grad-CAM",
     layer: str = "",
-    part: Literal["all", "training", "selection", "test"] = "all",
+    part: Part = "all",
     limit: Annotated[int, Range(1, 1000)] = 12,
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
     columns: Annotated[int, Range(1, 20)] = 2,
     tile_px: Annotated[int, Range(64, 1024)] = 224,
-    lut: Literal["Fire", "Inferno", "Magma", "Viridis", "Turbo", "Jet", "Grays"] = "Fire",
+    lut: Lut = "Fire",
     opacity_percent: Annotated[float, Range(0, 100)] = 60.0,
     contour_percent: str = "50",
     scale_maximum: Annotated[float, Range(0, float("inf"))] = 0.0,
@@ -46,7 +47,8 @@ def montage(
     target
         The class to explain: predicted, true (of labelled data), or the name of a class.
     method
-        Name of the explanation method.
+        How heat is found: from a layer and its gradients (Grad-CAM to LayerCAM), a layer alone (Eigen-CAM,
+        Score-CAM), or the image (the others). From Score-CAM on it takes many passes for each plane.
     layer
         Dotted name of the network's layer to look at; when left empty, the last one with spatial extent.
     part : Part of the data

@@ -1,8 +1,9 @@
 """Explain > Heat by Region...: how much of the heat lies in which region, for which class."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.commands.choices import HeatMethod, Part
 from mikata.types import SILENT, Progress, Result
 
 
@@ -13,9 +14,9 @@ def heat_by_region(
     model: InputPath,
     regions: str = "",
     target: str = "predicted",
-    method: str = "Grad-CAM",
+    method: HeatMethod = "Grad-CAM",
     layer: str = "",
-    part: Literal["all", "training", "selection", "test"] = "all",
+    part: Part = "all",
     reference: InputPath | None = None,
     subfolders: bool = False,
     out: OutputPath = None,
@@ -44,7 +45,8 @@ def heat_by_region(
     target
         The class to explain: predicted, true (of labelled data), all, or the name of a class.
     method
-        Name of the explanation method.
+        How heat is found: from a layer and its gradients (Grad-CAM to LayerCAM), a layer alone (Eigen-CAM,
+        Score-CAM), or the image (the others). From Score-CAM on it takes many passes for each plane.
     layer
         Dotted name of the network's layer to look at; when left empty, the last one with spatial extent.
     part : Part of the data

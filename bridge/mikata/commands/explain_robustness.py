@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.commands.choices import HeatMethod, Part
 from mikata.types import SILENT, Progress, Result
 
 
@@ -15,9 +16,9 @@ def robustness(
     epsilon_grey: Annotated[float, Range(0, float("inf"))] = 8.0,
     steps: Annotated[int, Range(1, 1000)] = 10,
     levels: str = "",
-    method: str = "Grad-CAM",
+    method: HeatMethod = "Grad-CAM",
     layer: str = "",
-    part: Literal["all", "training", "selection", "test"] = "all",
+    part: Part = "all",
     limit: Annotated[int, Range(0, 1_000_000)] = 50,
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
     subfolders: bool = False,
@@ -46,7 +47,8 @@ def robustness(
         Corruptions and their levels, such as noise=5,10; blur=1,2; contrast=50; jpeg=25; rotation=10; when left empty,
         four levels of each. Noise is in grey levels, blur in px, contrast in %, rotation in degrees.
     method
-        Name of the explanation method.
+        How heat is found: from a layer and its gradients (Grad-CAM to LayerCAM), a layer alone (Eigen-CAM,
+        Score-CAM), or the image (the others). From Score-CAM on it takes many passes for each plane.
     layer
         Dotted name of the network's layer to look at; when left empty, the last one with spatial extent.
     part : Part of the data

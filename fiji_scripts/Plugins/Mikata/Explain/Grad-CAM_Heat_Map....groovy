@@ -6,9 +6,10 @@
 #@ CharSequence (label="Make", description="What to make: the overlay, the 32-bit heat map (the one to measure in), or both. (both, overlay, heat-map)", value="both", required=false, persist=false) result
 #@ CharSequence (label="LUT", description="Colours of the overlay and the heat map. (Fire, Inferno, Magma, Viridis, Turbo, Jet, Grays)", value="Fire", required=false, persist=false) lut
 #@ CharSequence (label="Opacity (%)", description="Opacity of the overlay at the scale's maximum; it follows the heat down to nothing.", min=0, max=100, value="60", required=false, persist=false) opacity_percent
-#@ CharSequence (label="Contour (%)", description="Level of the contour ROIs in per cent of each map's own maximum; 0 draws none.", min=0, max=100, value="50", required=false, persist=false) contour_percent
+#@ CharSequence (label="Contour (%)", description="Level of the contour ROIs in per cent of each map's own maximum, several with ; between (30;50;80); 0 draws none.", value="50", required=false, persist=false) contour_percent
 #@ CharSequence (label="Scale maximum", description="Heat at the top of the colour scale, the same for all images; 0 takes the largest heat found.", min=0, value="0", required=false, persist=false) scale_maximum
 #@ CharSequence (label="Hide colour bar", description="Leave the colour bar out of the overlay.", required=false, persist=false) hide_colour_bar
+#@ CharSequence (label="Hide label", description="Leave the class, its probability and the method out of the overlay.", required=false, persist=false) hide_label
 #@ CharSequence (label="Search folders in folders", description="Take the images of folders inside a folder too.", required=false, persist=false) subfolders
 #@ CharSequence (label="Save to folder", description="Folder for the results (TIFF with overlay, TIFF of heat, table); when left empty, ImageJ shows them, and the command line makes a folder.", style="both", required=false, persist=false) out
 #@ CharSequence (label="Window (Occlusion), %", description="Side of the square that Occlusion moves over the image by half its side, in per cent of the image's shorter side.", min=0.1, max=100, value="12.5", required=false, persist=false) window_percent

@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 import mikata
 from mikata import cli, images, packaging
+from mikata.architecture import Classifier
 from mikata.commands import COMMANDS
 from mikata.errors import NetworkError, OutputError, ParameterError
 from mikata.explaining.controls import Candidate, controls_for, sentence
-from mikata.explanation import Explanation, heat_maps
-from mikata.explanation.methods import Settings
+from mikata.explanation import METHODS, Explanation, Method, Settings, heat_maps
+from mikata.explanation.controls import plain_maps
 from mikata.images import Images
 from mikata.networks import build
 from mikata.prediction import Plane
+from mikata.training.ensembles import ensemble
 from packages import Untrained, write_package
-from planted import SIZE, finder, model, planted
+from planted import CELLS, SIZE, finder, model, planted
 
 PHOTO = data.brick()
 MADE = {"Grad-CAM controls.csv", "Grad-CAM control curves.csv", "Grad-CAM controls.html"}
@@ -93,17 +95,23 @@ def test_the_report_is_that_of_the_same_planes(trained: Path, hard_path: Path) -
     assert "control" not in plain.message
 
 
-def test_a_map_that_fails_is_told_in_plain_words(package: Path) -> None:
-    """A network without training: its maps cannot be told from those of random weights."""
-    message = mikata.grad_cam(photos(), model=package, controls=True, control_images=6).message
-    assert "ailed: " in message or "ndecided: " in message
-    assert "passed these controls" in message or "passed no control" in message
+def test_a_map_that_fails_is_told_in_plain_words(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edges(activations: Tensor, gradients: Tensor) -> Tensor:
+        """Of the layer that gives the image as it is: a map that no weight has a part in."""
+        return torch.from_numpy(plain_maps.edges(activations, (CELLS, CELLS))).float()[:, None]
+
+    monkeypatch.setitem(METHODS, "HiResCAM", Method(lambda: "Edges.", formula=edges))
+    result = mikata.grad_cam(
+        films(6), model=trained, method="HiResCAM", layer="image", controls=True, control_images=6
+    )
+    assert "Failed: weight randomisation" in result.message
+    assert "Do not read them as the network's reasons." in result.message
 
 
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
-        ("Occlusion", {"window_px": (32, 32)}),
+        ("Occlusion", {"window_px": (48, 48)}),
         ("RISE", {"masks": 7}),
         ("Integrated-Gradients", {"steps": 3}),
         ("Score-CAM", {}),
@@ -111,7 +119,7 @@ def test_a_map_that_fails_is_told_in_plain_words(package: Path) -> None:
     ],
 )
 def test_every_method_is_put_to_controls_with_its_own_settings(
-    package: Path, monkeypatch: pytest.MonkeyPatch, hard_path: Path, method: str, expected: dict[str, Any]
+    trained: Path, monkeypatch: pytest.MonkeyPatch, hard_path: Path, method: str, expected: dict[str, Any]
 ) -> None:
     used: list[Settings] = []
 
@@ -123,7 +131,7 @@ def test_every_method_is_put_to_controls_with_its_own_settings(
     given: dict[str, Any] = {"window_percent": 50, "masks": 7, "steps": 3, "batch": 8, "baseline": "zero"}
     out = hard_path / "out"
     result = mikata.grad_cam(
-        photos(5), model=package, method=method, out=out, controls=True, control_images=5, **given
+        films(), model=trained, method=method, out=out, controls=True, control_images=5, **given
     )  # type: ignore[arg-type]
     assert (out / f"{method} controls.html").is_file()
     assert {row["method"] for row in rows(out / f"{method} controls.csv")} == {method}
@@ -134,7 +142,7 @@ def test_every_method_is_put_to_controls_with_its_own_settings(
     for name, value in expected.items():
         assert {getattr(one, name) for one in used} == {value}
     if method == "Occlusion":  # grey value 0 in the network's input
-        assert float(torch.as_tensor(used[0].baseline)) == pytest.approx(-110 / 50)
+        assert float(torch.as_tensor(used[0].baseline)) == pytest.approx(-100 / 20)
 
 
 def test_of_all_classes_the_predicted_one_is_controlled(trained: Path) -> None:
@@ -148,14 +156,21 @@ def test_of_all_classes_the_predicted_one_is_controlled(trained: Path) -> None:
 
 
 def test_an_ensemble_and_a_network_that_gives_a_value(hard_path: Path) -> None:
-    several = write_package(hard_path / "ensemble", "2 x small_cnn")
-    found = mikata.grad_cam(photos(), model=several, controls=True, control_images=5)
+    members = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        members.append(build("small_cnn", classes=3, channels=1, mean=[110.0], std=[50.0]).eval())
+    whole = Untrained(ensemble(members).eval())
+    place = packaging.write(
+        hard_path / "ensemble", whole, name="Two", test_image=packaging.formula_image(whole)
+    )
+    found = mikata.grad_cam(photos(), model=place, controls=True, control_images=5)
     assert len({row[0] for row in found.tables[1].rows}) == 5
     torch.manual_seed(3)
-    built = build(
-        "small_cnn", classes=1, channels=1, mean=[110.0], std=[50.0], target=(60.0, 12.0), unit="mm"
-    )
-    value = Untrained(built.eval(), classes=())
+    classifier = Classifier("small_cnn", 1, 1, [120.0], [50.0], target=(60.0, 12.0), unit="mm").eval()
+    with torch.no_grad():  # everything in the layer raises the value, so that every map has heat
+        list(classifier.network.parameters())[-2].abs_()
+    value = Untrained(classifier, classes=())
     place = packaging.write(
         hard_path / "value", value, name="Value", test_image=packaging.formula_image(value)
     )

@@ -465,6 +465,35 @@ BAD: list[tuple[str, Callable[[], nn.Module], Any, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+class Lengths(nn.Module):
+    """Scores before softmax that are never below 0: how bright an image is, and half of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(1, 2, 3, padding=1)
+        with torch.no_grad():
+            self.features.weight.zero_()
+            self.features.bias.zero_()
+            self.features.weight[:, 0, 1, 1] = torch.tensor([1.0, 0.5])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x).abs().mean((2, 3))
+
+
+@pytest.mark.parametrize("method", ["Grad-CAM", "Occlusion", "Integrated-Gradients"])
+def test_scores_that_happen_to_look_like_probabilities_are_scores(method: str) -> None:
+    bright = torch.full((1, 1, 12, 12), 2 / 3)  # scores of 2/3 and 1/3
+    found = heat_maps(Lengths(), bright, method=method)
+    assert found.logits.sum() == pytest.approx(1)
+    assert found.grid.max() > 0
+    for count in (1, 3):  # and true probabilities are refused, of one image too
+        layer = "0.features" if method == "Grad-CAM" else None
+        with pytest.raises(NetworkError, match="gives probabilities"):
+            heat_maps(
+                nn.Sequential(Lengths(), nn.Softmax(1)), bright.repeat(count, 1, 1, 1), 0, method, layer
+            )
+
+
 def _broken() -> nn.Module:
     net = tiny()
     nn.init.constant_(net.head.bias, float("nan"))

@@ -38,6 +38,9 @@ def grad_cam(
     steps: Annotated[int, Range(1, 10_000)] = 50,
     baseline: Literal["mean", "zero"] = "mean",
     batch: Annotated[int, Range(1, 4096)] = 16,
+    controls: bool = False,
+    control_images: Annotated[int, Range(5, 200)] = 12,
+    repeats: str = "",
     overwrite: bool = False,
     keep_metadata: bool = False,
     roi_manager: bool = False,
@@ -89,6 +92,14 @@ def grad_cam(
         What stands for nothing: the mean of the training images, or the grey value 0.
     batch : Batch size
         How many planes, or copies of a plane, go through the network at once; less needs less memory.
+    controls : Put the maps to controls
+        Test the maps (random weights, covering, small changes, edges) and report it in tables and a page. It takes some
+        100 passes through the network for each control image, 30 of them to make maps: long with methods of many passes.
+    control_images : Control images
+        On how many planes the controls are made, chosen by chance and spread over classes and files; they need images
+        of at least 5 files.
+    repeats : Repeated trainings (packages)
+        Packages of the same training with other seeds, several with ; between: their maps are compared in the controls.
     overwrite : Overwrite existing files
         Replace result files that are already in the folder.
     keep_metadata
@@ -96,6 +107,7 @@ def grad_cam(
     roi_manager : Contours into the ROI Manager
         Put the contours into ImageJ's ROI Manager too; without ImageJ this changes nothing.
     """
+    from mikata.explaining.map_controls import map_controls
     from mikata.explanation.display import contour_levels
     from mikata.explanation.runs import HeatMethod, HeatStyle, explain_images
 
@@ -103,6 +115,7 @@ def grad_cam(
     style = HeatStyle(
         lut, opacity_percent, levels, scale_maximum, not hide_colour_bar, not hide_label, result
     )
+    beside = map_controls(controls, control_images, repeats)
     return explain_images(
         images,
         model,
@@ -116,5 +129,6 @@ def grad_cam(
         overwrite=overwrite,
         keep_metadata=keep_metadata,
         roi_manager=roi_manager,
+        beside=beside,
         progress=progress,
     )

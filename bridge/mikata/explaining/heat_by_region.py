@@ -18,6 +18,7 @@ from mikata.explaining import region_page, traps
 from mikata.explaining.asked import check_masking, repeated, target_of
 from mikata.explaining.collected import Collected, Maps, Subject
 from mikata.explaining.controls import Candidate, Controls
+from mikata.explaining.controls.repeats import refuse_others
 from mikata.explaining.figures import MOST_CLASSES, Shown
 from mikata.explaining.material import Material, Part, class_numbers, material, subset_of
 from mikata.explaining.mean_heat import MeanHeat, reference_picture
@@ -122,6 +123,7 @@ def heat_by_region(
     source = NotingImages(given.source)
     network = read_package(model)
     others = repeated(repeats, no_controls)
+    refuse_others(network, others)  # before the maps of thousands of images are made
     found = region_source(regions, source)
     source.noted = found if isinstance(found, OverlaySource | MarkSource) else None
     truth = (

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 
@@ -113,6 +115,16 @@ class Cells:
     def full(self, grids: NDArray[np.floating]) -> NDArray[np.float64]:
         """Maps (..., height, width) at the image's size, of grids (..., h, w)."""
         return np.asarray(self.rows @ grids @ self.columns.T, np.float64)
+
+    def interpolated(self, grids: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Maps (K, height, width) of grids (K, h, w), by torch in single precision: what heat images hold."""
+        maps = torch.from_numpy(grids)[:, None]
+        if grids.shape[1:] != self.covered:
+            # a map of every pixel that gets smaller: each pixel counts
+            smaller = grids.shape[1] > self.covered[0] or grids.shape[2] > self.covered[1]
+            maps = F.interpolate(maps, self.covered, mode="bilinear", align_corners=False, antialias=smaller)
+        # a small image was continued at its lower and right border
+        return np.asarray(maps[:, 0, : self.image[0], : self.image[1]].numpy(), np.float32)
 
     def scaled(self, grids: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
         """Maps at another size (..., height, width): what `full` shows, seen at that size."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mikata.errors import NetworkError
-from mikata.explanation.layers import check_scores
+from mikata.explanation.layers import as_evaluated, check_scores
 from mikata.language import say
 
 
@@ -68,18 +68,30 @@ def check_network(network: nn.Module, batch: Tensor, differentiated: bool) -> No
         )
 
 
-def check_logits(logits: Any, batch: Tensor) -> None:
-    """Raise `NetworkError` unless these are finite scores (N, K) before softmax."""
+def check_logits(logits: Any, batch: Tensor, network: nn.Module) -> None:
+    """Raise `NetworkError` unless these, a network's scores for a batch, are finite and (N, K) before softmax.
+
+    Scores may look like probabilities by chance, most easily those of a single image. So where they do, the network is
+    asked about other images too: probabilities add up to 1 whatever the image is.
+    """
     check_scores(logits, len(batch))
     check_finite(logits)
-    values = logits.detach()
-    if logits.shape[1] > 1 and float(values.min()) >= 0 and bool(((values.sum(1) - 1).abs() < 1e-3).all()):
-        raise NetworkError(
-            say(
-                "The network gives probabilities. A heat map needs the scores before softmax: give the network "
-                "without its last step."
+    if logits.shape[1] == 1 or not _like_probabilities(logits):
+        return
+    one = batch[:1].detach()
+    with as_evaluated(network), torch.no_grad():
+        if all(_like_probabilities(network(other)) for other in (one.flip(-1), one.flip(-2), one / 2, -one)):
+            raise NetworkError(
+                say(
+                    "The network gives probabilities. A heat map needs the scores before softmax: give the network "
+                    "without its last step."
+                )
             )
-        )
+
+
+def _like_probabilities(scores: Tensor) -> bool:
+    values = scores.detach()
+    return float(values.min()) >= 0 and bool(((values.sum(1) - 1).abs() < 1e-3).all())
 
 
 def check_finite(scores: Tensor) -> None:

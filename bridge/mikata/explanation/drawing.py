@@ -62,7 +62,7 @@ def overlay_of(
     for one, heat in zip(planes, maps, strict=True):
         position = _position(image, one.plane)
         drawn += heat_overlay(
-            heat[one.classes.index(shown_class(one))],
+            heat[one.shown],
             lut=style.lut,
             opacity_percent=style.opacity_percent,
             maximum=maximum,
@@ -115,7 +115,7 @@ def names_of(network: Model) -> tuple[str, ...]:
 
 def shown_class(one: ExplainedPlane) -> int:
     """The class whose heat is drawn: of several, the predicted one."""
-    return one.predicted if len(one.classes) > 1 else one.classes[0]
+    return one.classes[one.shown]
 
 
 def _without_heat(overlay: tuple[Region, ...]) -> list[Region]:

@@ -106,7 +106,7 @@ def heat_maps(
                 return _integrated(network, batch, target, method, settings, check)
             with torch.no_grad():
                 logits = network(batch.clone())
-                check_logits(logits, batch)
+                check_logits(logits, batch, network)
                 asked = _probabilities(network) if method == "RISE" else network
                 return _black_box(asked, batch, logits, target, method, settings, check)
 
@@ -219,7 +219,7 @@ def _integrated(
 ) -> Explanation:
     with torch.no_grad():
         logits = network(batch.clone())
-    check_logits(logits, batch)
+    check_logits(logits, batch, network)
     classes = classes_of(target, logits)
     single = None if target == "all" else classes
     _check_memory(batch, logits, single)

@@ -8,11 +8,10 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mikata.errors import OutputError
+from mikata.explanation.cells import Cells
 from mikata.language import say
 from mikata.prediction import Plane
 
@@ -74,8 +73,8 @@ class ExplainedPlane:
         The file that holds the maps, and the place in it.
     any_heat:
         Whether any of the maps has heat.
-    input_size, cell_px:
-        Of the network's input: its size, and that of what a map resolves, in its pixels.
+    cells:
+        How their grid lies over the image.
     extra:
         What the method reports besides, a row for each class explained.
     """
@@ -87,33 +86,20 @@ class ExplainedPlane:
     kept: GridFile
     where: tuple[int, tuple[int, ...]]
     any_heat: bool
-    input_size: tuple[int, int]
-    cell_px: tuple[float, float]
+    cells: Cells
     extra: tuple[tuple[float, ...], ...] = ()
 
-    def maps(self, fit: str) -> NDArray[np.float32]:
-        """The maps at the image's size (classes explained, height, width)."""
-        size = (self.plane.height, self.plane.width)
-        grid = torch.from_numpy(self.kept.get(self.where))[:, None]
-        if fit == "native":  # small images were padded at their lower and right border
-            full = _resized(grid, self.input_size)[..., : size[0], : size[1]]
-        else:
-            full = _resized(grid, size)
-        return np.asarray(full[:, 0].numpy(), np.float32)
+    @property
+    def shown(self) -> int:
+        """Place, among the classes explained, of the one that is drawn: of several, the predicted one."""
+        return self.classes.index(self.predicted) if len(self.classes) > 1 else 0
 
-    def cell(self, fit: str) -> tuple[float, float]:
-        """Height and width of what a map resolves, in pixels of the image."""
-        if fit == "native":
-            return self.cell_px
-        return (
-            self.cell_px[0] * self.plane.height / self.input_size[0],
-            self.cell_px[1] * self.plane.width / self.input_size[1],
-        )
+    @property
+    def grids(self) -> NDArray[np.float32]:
+        """The maps as the network gave them (classes explained, h, w), read anew each time."""
+        return self.kept.get(self.where)
 
-
-def _resized(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    if tuple(grid.shape[-2:]) == size:
-        return grid
-    # a map of every pixel that gets smaller: each pixel counts
-    smaller = grid.shape[-2] > size[0] or grid.shape[-1] > size[1]
-    return F.interpolate(grid, size, mode="bilinear", align_corners=False, antialias=smaller)
+    @property
+    def maps(self) -> NDArray[np.float32]:
+        """The maps at the image's size (classes explained, height, width), made anew each time."""
+        return self.cells.interpolated(self.grids)

@@ -158,7 +158,7 @@ def _run(
                 layer=name,
             )
         )
-    check_logits(logits, batch)
+    check_logits(logits, batch, network)
     return leaves, logits
 
 

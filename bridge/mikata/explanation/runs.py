@@ -9,62 +9,32 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mikata.errors import ImageError, NetworkError
 from mikata.explanation.drawing import HeatStyle, heat_image, overlay_of
-from mikata.explanation.engine import heat_maps
-from mikata.explanation.explained import Explanation
+from mikata.explanation.heat_run import Beside, HeatMethod, HeatRun
 from mikata.explanation.kept import ExplainedPlane, GridFile
-from mikata.explanation.methods import Method, Settings, method_named
+from mikata.explanation.planes import plane_heat
 from mikata.images import Images, write_tiff
 from mikata.language import joined, say
-from mikata.networks import Model, asked_between_layers, read_package
+from mikata.networks import Model, read_package
 from mikata.outputs import ResultFolder
-from mikata.prediction import batches, device, skipped_note
+from mikata.prediction import skipped_note
 from mikata.types import Image, Progress, Region, Result, Table
 
 __all__ = ["HeatMethod", "HeatStyle", "check_target", "explain_images"]
 
-_DEFAULT_STYLE = HeatStyle()
+_DEFAULT_METHOD, _DEFAULT_STYLE = HeatMethod(), HeatStyle()
 _MARKED, _HEAT = " with heat", " heat"  # ends of the names of what is made of an image
 _EXTRA = {"Integrated-Gradients": ("score_change", "completeness_error")}
 """Columns that only one method has."""
 _LARGE_ERROR = 0.05
 """Share of the score's change that integrated gradients may miss without a word."""
-
-
-@dataclass(frozen=True)
-class HeatMethod:
-    """How heat is found: see the parameters of the heat map command. What a method does not need is not used."""
-
-    name: str = "Grad-CAM"
-    window_percent: float = 12.5
-    masks: int = 1000
-    steps: int = 50
-    baseline: Literal["mean", "zero"] = "mean"
-
-    @property
-    def method(self) -> Method:
-        """What the method needs."""
-        return method_named(self.name)
-
-    def settings(self, network: Model, tensor: torch.Tensor, batch: int) -> Settings:
-        """The same in the network's input: for images (N, C, H, W) in their own unit, on their device."""
-        side = max(1, round(min(tensor.shape[-2:]) * self.window_percent / 100))
-        baseline: float | torch.Tensor = 0.0
-        if self.baseline == "zero":
-            with torch.no_grad():
-                baseline = network.classifier.normalise(torch.zeros_like(tensor[:1, :, :1, :1]))[0]
-        return Settings(
-            forward=batch, baseline=baseline, window_px=(side, side), masks=self.masks, steps=self.steps
-        )
 
 
 def explain_images(
@@ -73,7 +43,7 @@ def explain_images(
     *,
     target: str = "predicted",
     layer: str = "",
-    method: HeatMethod = HeatMethod(),
+    method: HeatMethod = _DEFAULT_METHOD,
     style: HeatStyle = _DEFAULT_STYLE,
     subfolders: bool = False,
     out: Path | None = None,
@@ -81,6 +51,7 @@ def explain_images(
     overwrite: bool = False,
     keep_metadata: bool = False,
     roi_manager: bool = False,
+    beside: Beside | None = None,
     progress: Progress,
 ) -> Result:
     """Explain every plane of all images; the work of the heat map command.
@@ -103,6 +74,8 @@ def explain_images(
         Whether the headers of files, which may name a patient, go into the results.
     roi_manager:
         Whether the contours are to go into ImageJ's ROI Manager too.
+    beside:
+        Makes more of the same run, once its maps are drawn.
 
     Raises
     ------
@@ -116,57 +89,45 @@ def explain_images(
     folder = ResultFolder(out, overwrite, source.paths) if out else None
     names = _file_names(folder, source, style, method.name) if folder else {}
     check_target(network, method, target)
+    more = beside.check(network, method.name) if beside else ()
+    if folder:
+        folder.reserve(more)
     with GridFile() as kept:
         explained, layer_name = _explain(
             network, source, _target(network, target, method.name), layer, method, batch, kept, progress
         )
-        return _result(
-            images,
-            source,
-            network,
-            explained,
-            layer_name,
-            method,
-            style,
-            folder,
-            names,
-            roi_manager,
-            progress,
-        )
+        run = HeatRun(network, source, explained, target, layer_name, method, batch)
+        return _result(images, run, style, folder, names, roi_manager, beside, progress)
 
 
 def _result(
     images: Any,
-    source: Images,
-    network: Model,
-    explained: dict[str, list[ExplainedPlane]],
-    layer_name: str,
-    method: HeatMethod,
+    run: HeatRun,
     style: HeatStyle,
     folder: ResultFolder | None,
     names: dict[str, str],
     roi_manager: bool,
+    beside: Beside | None,
     progress: Progress,
 ) -> Result:
     """Draw all that was explained, on one scale, and put it into the folder or the result."""
+    network, source, explained, method = run.network, run.source, run.explained, run.method
     skipped = skipped_note(source)
-    maximum = style.scale_maximum or max(
-        (float(e.maps(network.fit).max()) for planes in explained.values() for e in planes), default=0.0
-    )
+    maximum = style.scale_maximum or max((float(one.maps.max()) for one in run.planes), default=0.0)
 
     rows: list[tuple[Any, ...]] = []
     shown: list[Image] = []
     files: list[Path] = []
     overlay: tuple[Region, ...] | None = None
     manager: list[Region] = []
-    done, count = 0, sum(map(len, explained.values()))
+    done, count = 0, len(run.planes)
     for name, image in _again(source, explained):
         planes = explained[name]
-        maps = np.stack([e.maps(network.fit) for e in planes])
+        maps = np.stack([e.maps for e in planes])
         for one, heat in zip(planes, maps, strict=True):
             progress.step(say("Draw heat maps"), done, count)
             done += 1
-            rows += _rows(network, image, one, heat, layer_name, style, method.name)
+            rows += _rows(network, image, one, heat, run.layer, style, method.name)
         drawn = overlay_of(network, image, planes, maps, maximum, style, method.name)
         if roi_manager:
             ending = f" {name}" if len(explained) > 1 else ""
@@ -189,14 +150,17 @@ def _result(
     table = Table(method.name, _columns(network, style, method.name), tuple(rows))
     if folder:
         files.append(folder.write_table(f"{method.name}.csv", table))
+    more = beside.make(run, folder, progress) if beside else Result("")
+    message = joined([_message(run), *([more.message] if more.message else [])])
     notice = say("Research use, not for diagnosis.")
     return Result(
-        f"{_message(network, explained, layer_name, method)}{skipped} {notice}",
+        f"{message}{skipped} {notice}",
         overlay=overlay,
         images=tuple(shown),
-        tables=(table,),
+        tables=(table, *more.tables),
         manager=tuple(manager),
-        files=tuple(files),
+        files=(*files, *more.files),
+        page=more.page,
     )
 
 
@@ -252,66 +216,40 @@ def _explain(
     target: Literal["all"] | int | None,
     layer: str,
     method: HeatMethod,
-    size: int,
+    batch: int,
     kept: GridFile,
     progress: Progress,
 ) -> tuple[dict[str, list[ExplainedPlane]], str]:
-    where = device()
-    classifier = network.classifier.to(where).eval()
+    """The maps of every plane by image, and the layer that they are from."""
     result: dict[str, list[ExplainedPlane]] = {}
-    layer_name = layer
-    # a method of many passes fills the batch with one image's changed copies
-    together = 1 if method.method.many_passes else size
-    for planes, tensor in batches(network, source, together, progress, method.name):
-        tensor = tensor.to(where)
-        with torch.no_grad():
-            normalised = classifier.normalise(tensor)
-        # one layer for all images, though they may differ in size
-        with asked_between_layers(classifier.network, progress.check):
-            explanation = heat_maps(
-                classifier.network,
-                normalised,
-                target,
-                method.name,
-                layer_name or None,
-                settings=method.settings(network, tensor, size),
-                check=progress.check,
-            )
-        layer_name = explanation.layer or layer
-        outputs = classifier.outputs(explanation.logits.float()).cpu()
-        grid = explanation.grid.float().cpu().numpy()
-        extra = _extra(explanation)
-        for i, plane in enumerate(planes):
-            predicted = int(outputs[i].argmax())
-            if target == "all":
-                classes, own = tuple(range(len(network.classes))), grid[i]
-            else:
-                classes, own = (predicted if target is None else target,), grid[i][None]
-            one = ExplainedPlane(
-                plane,
-                classes,
-                predicted,
-                tuple(outputs[i].tolist()),
+    for heat in plane_heat(
+        network,
+        source,
+        target=target,
+        method=method.name,
+        layer=layer,
+        settings=method.settings_by(batch),
+        batch=batch,
+        progress=progress,
+        message=method.name,
+    ):
+        result.setdefault(heat.plane.image, []).append(
+            ExplainedPlane(
+                heat.plane,
+                heat.classes,
+                heat.predicted,
+                heat.outputs,
                 kept,
-                kept.put(own),
-                bool(own.any()),
-                (tensor.shape[2], tensor.shape[3]),
-                explanation.cell_px,
-                tuple(extra[i]) if extra else (),
+                kept.put(heat.grid),
+                bool(heat.grid.any()),
+                heat.cells,
+                heat.extra,
             )
-            result.setdefault(plane.image, []).append(one)
+        )
+        layer = heat.layer
     if not result:
         raise ImageError(say("There is no image to explain."))
-    return result, layer_name
-
-
-def _extra(explanation: Explanation) -> list[list[tuple[float, ...]]]:
-    """For each image and class explained what `_EXTRA` names; empty for methods that report nothing more."""
-    if explanation.score_change is None or explanation.completeness_error is None:
-        return []
-    both = torch.stack([explanation.score_change, explanation.completeness_error], -1).float().cpu()
-    rows = both.reshape(len(both), -1, 2).tolist()
-    return [[tuple(pair) for pair in row] for row in rows]
+    return result, layer
 
 
 def _again(source: Images, explained: dict[str, list[ExplainedPlane]]) -> Iterator[tuple[str, Image]]:
@@ -345,7 +283,7 @@ def _rows(
     style: HeatStyle,
     method: str,
 ) -> Iterator[tuple[Any, ...]]:
-    cell_height, cell_width = one.cell(network.fit)
+    cell_height, cell_width = one.cells.cell_px
     for number, (index, values) in enumerate(zip(one.classes, heat, strict=True)):
         top = float(values.max())
         y, x = np.unravel_index(int(values.argmax()), values.shape) if top > 0 else (None, None)
@@ -366,16 +304,9 @@ def _rows(
         )  # fmt: skip
 
 
-def _message(
-    network: Model, explained: dict[str, list[ExplainedPlane]], layer: str, method: HeatMethod
-) -> str:
-    every = [one for planes in explained.values() for one in planes]
-    named = {"method": method.name, "count": len(every), "model": network.path.name}
-    sentences = [
-        say("{method} of {count} plane(s) by {model}, layer {layer}.", **named, layer=layer)
-        if method.method.needs_layer
-        else say("{method} of {count} plane(s) by {model}.", **named)
-    ]
+def _message(run: HeatRun) -> str:
+    network, method, every = run.network, run.method, run.planes
+    sentences = [run.headline()]
     if method.name != "Grad-CAM":
         sentences.append(method.method.meaning())
     empty = sum(not one.any_heat for one in every)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from mikata.errors import DataError, ImageError
 from mikata.explanation.display import heat_overlay
 from mikata.explanation.legend import colour_bar
+from mikata.explanation.planes import plane_heat
 from mikata.images import Images, read
 from mikata.language import say
 from mikata.networks import Model
 from mikata.outputs import first_few
 from mikata.prediction import Plane
-from mikata.readers.heat import Heat, heats
 from mikata.readers.table import Reading
 from mikata.types import Image, Progress, Region
 
@@ -196,20 +196,27 @@ def _overlay(
     def target(plane: Plane) -> int:
         return shown.targets[groups[files[numbers[plane.image]]][0].row]
 
-    found: dict[int, Heat] = {}
-    for heat in heats(shown.model, source, target, layer=shown.layer, batch=shown.batch, progress=progress):
+    found: dict[int, NDArray[np.float32]] = {}
+    for heat in plane_heat(
+        shown.model,
+        source,
+        target=target,
+        layer=shown.layer,
+        batch=shown.batch,
+        progress=progress,
+        message=say("Heat maps"),
+    ):
         number = numbers[heat.plane.image]
         _, _, width, height = boxes[number]
-        small = np.maximum(_scaled(heat.values[None], height, width)[0], 0)
-        found[number] = Heat(heat.plane, small, heat.target, heat.cell_px, heat.layer)
-    maximum = max((float(heat.values.max()) for heat in found.values()), default=0.0)
+        found[number] = np.maximum(_scaled(heat.maps, height, width)[0], 0)
+    maximum = max((float(values.max()) for values in found.values()), default=0.0)
     if maximum <= 0:
         return ()
     drawn: list[Region] = []
-    for number, heat in sorted(found.items()):
+    for number, values in sorted(found.items()):
         x, y, width, height = boxes[number]
         whole = np.zeros((size, size), np.float32)
-        whole[y : y + height, x : x + width] = heat.values
+        whole[y : y + height, x : x + width] = values
         position = number + 1 if len(files) > 1 else 0
         drawn += heat_overlay(whole, maximum=maximum, position=position)
     return (*drawn, *colour_bar(size, size, maximum=maximum))

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from mikata import regions
 from mikata.errors import ImageError, NetworkError, ParameterError, RegionError
+from mikata.explanation.planes import plane_heat
 from mikata.images import Images, read, write_tiff
 from mikata.language import joined, say
 from mikata.networks import Model, read_package
 from mikata.outputs import ResultFolder, first_few
 from mikata.prediction import skipped_note
 from mikata.readers.areas import OWN, area, file_for
-from mikata.readers.heat import heats
 from mikata.readers.overlap import SETS, Overlap, heat_mask, sweep
 from mikata.types import Image, Plot, Progress, Region, Result, Table
 
@@ -249,7 +249,9 @@ def _with_model(
 ) -> Iterator[_Case]:
     wanted = None if target == "predicted" else _class(model, target)
     images = again.items()
-    for heat in heats(model, source, wanted, layer=layer, batch=batch, progress=progress):
+    for heat in plane_heat(
+        model, source, target=wanted, layer=layer, batch=batch, progress=progress, message=say("Heat maps")
+    ):
         if (heat.plane.z, heat.plane.t) != (1, 1):
             raise ImageError(
                 say(
@@ -258,7 +260,7 @@ def _with_model(
                 )
             )
         name, image = next((item for item in images if item[0] == heat.plane.image), ("", None))
-        if image is None or (image.size("Y"), image.size("X")) != heat.values.shape:
+        if image is None or (image.size("Y"), image.size("X")) != heat.cells.image:
             raise ImageError(
                 say(
                     "{image} changed while it was being explained; run the command again.",
@@ -266,7 +268,7 @@ def _with_model(
                 )
             )
         _one_plane(name, image)
-        yield given.case(name, image, heat.values, heat.cell_px)
+        yield given.case(name, image, heat.maps[0], heat.cells.cell_px)
 
 
 def _class(model: Model, name: str) -> int:

@@ -19,7 +19,7 @@ from mikata.explaining.controls.sample import Candidate, subset
 from mikata.explanation.controls.explainer import pooled
 from mikata.explanation.controls.likeness import spearman, spearman_of_all
 from mikata.explanation.measuring import Ruler
-from mikata.explanation.planes import PlaneHeat, plane_heat
+from mikata.explanation.planes import PlaneHeat, SettingsOf, plane_heat
 from mikata.images import Images
 from mikata.language import say
 from mikata.networks import Model
@@ -83,6 +83,7 @@ def compare(
     *,
     method: str,
     layer: str,
+    settings: SettingsOf | None,
     batch: int,
     rulers: Rulers | None,
     progress: Progress,
@@ -91,6 +92,8 @@ def compare(
 
     Parameters
     ----------
+    settings:
+        As `plane_heat` takes them.
     layer:
         Of the model; networks of the same kind are explained at the same layer.
     rulers:
@@ -106,7 +109,7 @@ def compare(
     shares: list[dict[str, list[float]]] = []
     areas: dict[str, list[float]] = {}
     for network in (model, *repeats):
-        heats = _heats(network, model, source, chosen, method, layer, batch, progress)
+        heats = _heats(network, model, source, chosen, method, layer, settings, batch, progress)
         grids.append([None if heat is None else heat.grid[0] for heat in heats])
         own: dict[str, list[float]] = {}
         for heat in heats:
@@ -164,6 +167,7 @@ def _heats(
     chosen: Sequence[Candidate],
     method: str,
     layer: str,
+    settings: SettingsOf | None,
     batch: int,
     progress: Progress,
 ) -> list[PlaneHeat | None]:
@@ -183,6 +187,7 @@ def _heats(
         target=explained,
         method=method,
         layer=own_layer,
+        settings=settings,
         batch=batch,
         progress=progress,
         message=say("Controls of the heat maps"),

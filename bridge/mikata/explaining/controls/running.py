@@ -19,6 +19,8 @@ from mikata.explaining.controls.sample import Alike, Candidate, choose, read, un
 from mikata.explanation.controls.explainer import Explainer, maps_by
 from mikata.explanation.controls.plain_maps import centre
 from mikata.explanation.controls.randomised import Randomised
+from mikata.explanation.methods import Settings
+from mikata.explanation.planes import SettingsOf
 from mikata.images import Images
 from mikata.language import say
 from mikata.networks import Model, asked_between_layers
@@ -37,7 +39,7 @@ def controls_for(
     *,
     method: str = "Grad-CAM",
     layer: str = "",
-    options: Mapping[str, Any] | None = None,
+    settings: SettingsOf | None = None,
     images: int = IMAGES,
     seed: int = 0,
     repeated: Sequence[Model] = (),
@@ -57,8 +59,8 @@ def controls_for(
         The images of the run; those chosen are read once more.
     candidates:
         The planes of the run whose maps have heat, with the class that was explained.
-    method, layer, options:
-        As `mikata.explanation.heat_maps` takes them; `options` is what else it was given.
+    method, layer, settings:
+        As `plane_heat` takes them.
     images:
         Up to how many planes are taken, at least `FEWEST`, spread evenly over groups and patients.
     seed:
@@ -98,14 +100,14 @@ def controls_for(
     if sum(len(group.places) for group in groups) < len(chosen):  # a file has gone since
         there = sorted(place for group in groups for place in group.places)
         return controls_for(
-            model, source, [chosen[place] for place in there], method=method, layer=layer, options=options,
+            model, source, [chosen[place] for place in there], method=method, layer=layer, settings=settings,
             images=images, seed=seed, repeated=repeated, rulers=rulers, small=small, regions=regions, batch=batch,
             progress=progress,
         )  # fmt: skip
     random = _random(model.classifier.network, groups)
     depths = random.depths() if random else ()
     explainer = _explainer(
-        model, method, layer, options, batch, progress, len(chosen) * Measuring.passes(len(depths))
+        model, method, layer, settings, batch, progress, len(chosen) * Measuring.passes(len(depths))
     )
     found = Measuring(len(chosen), explainer, groups, seed)
     sampled = Resampling(names, unit, seed)
@@ -135,7 +137,8 @@ def controls_for(
     spread: tuple[Spread, ...] = ()
     if repeated:
         compared = repeats.compare(
-            model, repeated, source, chosen, method=method, layer=layer, batch=batch, rulers=rulers, progress=progress
+            model, repeated, source, chosen, method=method, layer=layer, settings=settings, batch=batch,
+            rulers=rulers, progress=progress,
         )  # fmt: skip
         controls.append(judging.repeats(compared.likeness, compared.others, compared.networks, sampled))
         spread = compared.spread
@@ -167,13 +170,14 @@ def _explainer(
     model: Model,
     method: str,
     layer: str,
-    options: Mapping[str, Any] | None,
+    settings: SettingsOf | None,
     batch: int,
     progress: Progress,
     total: int,
 ) -> Explainer:
     done = 0
-    inner = maps_by(method, layer, options)
+    of = settings or (lambda model, images: Settings(forward=batch))
+    inner = maps_by(method, layer, lambda images: of(model, images))
     classifier = model.classifier
     message = say("Controls of the heat maps")
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mikata.explanation.engine import heat_maps
+from mikata.explanation.methods import DEFAULTS, Settings
 
 MOST_CELLS = 32
 """Cells along each side of the grid on which maps are compared; maps of pixels are averaged to that."""
@@ -72,7 +72,7 @@ class Explainer:
 
 
 def maps_by(
-    method: str, layer: str, options: Mapping[str, Any] | None = None
+    method: str, layer: str, settings: Callable[[Tensor], Settings] = lambda images: DEFAULTS
 ) -> Callable[[nn.Module | None, Tensor, Sequence[int]], Tensor]:
     """`Explainer.maps` by `mikata.explanation.heat_maps`.
 
@@ -80,16 +80,14 @@ def maps_by(
     ----------
     method, layer:
         As `heat_maps` takes them; an empty layer is found by itself.
-    options:
-        What else `heat_maps` is to be given.
+    settings:
+        What the method needs besides, for the images.
     """
 
     def maps(network: nn.Module | None, images: Tensor, classes: Sequence[int]) -> Tensor:
         if network is None:
             raise ValueError("heat_maps needs a network")
-        found = heat_maps(
-            network, images, target=list(classes), method=method, layer=layer or None, **(options or {})
-        )
+        found = heat_maps(network, images, list(classes), method, layer or None, settings=settings(images))
         return found.grid
 
     return maps

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from mikata.architecture import Members, SmallCNN
-from mikata.commands.choices import HeatMethod
+from mikata.commands.choices import MethodName
 from mikata.errors import Cancelled, NetworkError, ParameterError
 from mikata.explanation import (
     METHODS,
@@ -870,4 +870,4 @@ def test_maps_are_made_when_asked_for() -> None:
 
 
 def test_every_method_is_offered_by_the_commands() -> None:
-    assert get_args(HeatMethod) == tuple(METHODS)
+    assert get_args(MethodName) == tuple(METHODS)

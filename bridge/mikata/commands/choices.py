@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-HeatMethod = Literal[
+MethodName = Literal[
     "Grad-CAM",
     "Grad-CAM++",
     "HiResCAM",

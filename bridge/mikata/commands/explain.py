@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.commands.choices import Lut, MethodName
 from mikata.types import SILENT, Progress, Result
 
 
@@ -12,20 +13,10 @@ def grad_cam(
     *,
     model: InputPath,
     target: str = "predicted",
-    method: Literal[
-        "Grad-CAM",
-        "Grad-CAM++",
-        "HiResCAM",
-        "LayerCAM",
-        "Eigen-CAM",
-        "Score-CAM",
-        "Integrated-Gradients",
-        "Occlusion",
-        "RISE",
-    ] = "Grad-CAM",
+    method: MethodName = "Grad-CAM",
     layer: str = "",
     result: Literal["both", "overlay", "heat-map"] = "both",
-    lut: Literal["Fire", "Inferno", "Magma", "Viridis", "Turbo", "Jet", "Grays"] = "Fire",
+    lut: Lut = "Fire",
     opacity_percent: Annotated[float, Range(0, 100)] = 60.0,
     contour_percent: str = "50",
     scale_maximum: Annotated[float, Range(0, float("inf"))] = 0.0,

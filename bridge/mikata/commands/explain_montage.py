@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
-from mikata.commands.choices import HeatMethod, Lut, Part
+from mikata.commands.choices import Lut, MethodName, Part
 from mikata.types import SILENT, Progress, Result
 
 
@@ -14,7 +14,7 @@ def montage(
     model: InputPath,
     cases: Literal["all", "correct", "wrong", "both"] = "all",
     target: str = "predicted",
-    method: HeatMethod = "Grad-CAM",
+    method: MethodName = "Grad-CAM",
     layer: str = "",
     part: Part = "all",
     limit: Annotated[int, Range(1, 1000)] = 12,

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
-from mikata.commands.choices import HeatMethod, Part
+from mikata.commands.choices import MethodName, Part
 from mikata.types import SILENT, Progress, Result
 
 
@@ -14,7 +14,7 @@ def heat_by_region(
     model: InputPath,
     regions: str = "",
     target: str = "predicted",
-    method: HeatMethod = "Grad-CAM",
+    method: MethodName = "Grad-CAM",
     layer: str = "",
     part: Part = "all",
     reference: InputPath | None = None,

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from mikata.command import Images, InputPath, OutputPath, Range, command
-from mikata.commands.choices import HeatMethod, Part
+from mikata.commands.choices import MethodName, Part
 from mikata.types import SILENT, Progress, Result
 
 
@@ -16,7 +16,7 @@ def robustness(
     epsilon_grey: Annotated[float, Range(0, float("inf"))] = 8.0,
     steps: Annotated[int, Range(1, 1000)] = 10,
     levels: str = "",
-    method: HeatMethod = "Grad-CAM",
+    method: MethodName = "Grad-CAM",
     layer: str = "",
     part: Part = "all",
     limit: Annotated[int, Range(0, 1_000_000)] = 50,

@@ -465,7 +465,7 @@ def test_bad_input(package: Path, table: Path, hard_path: Path) -> None:
             mikata.heat_by_region(given, **options)  # type: ignore[arg-type]
 
     refused(NetworkError, r"has no class 'c'.*predicted, true, all, or one of: a, b", target="c")
-    refused(NetworkError, "no method 'Magic'", method="Magic")
+    refused(ParameterError, "method is 'Magic'; it must be one of Grad-CAM", method="Magic")
     refused(NetworkError, "no layer 'nowhere'", layer="nowhere")
     refused(RegionError, "no regions 'chset'", regions="chset")
     refused(RegionError, "too small for the grid 60x60", regions="60x60")

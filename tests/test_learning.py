@@ -171,6 +171,7 @@ def test_columns_that_were_not_used_are_told(hard_path: Path, quick: Path) -> No
     assert "Columns that were not used: kVp." in result.message
 
 
+@pytest.mark.slow
 def test_weights_keep_their_normalisation(hard_path: Path, quick: Path) -> None:
     train(write_folders(hard_path / "data", count=10), hard_path / "first", quick)
     first = json.loads((hard_path / "first" / "training.json").read_text())["configuration"]

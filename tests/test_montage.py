@@ -358,7 +358,7 @@ def test_no_font_has_the_letters(tmp_path: Path, labelled: Path, monkeypatch: py
     [
         ({"target": "all"}, ParameterError, "shows the heat of one class"),
         ({"target": "c"}, NetworkError, "Heat Montage: model has no class 'c'"),
-        ({"method": "Grad"}, NetworkError, "Grad"),
+        ({"method": "Grad"}, ParameterError, "method is .Grad."),
         ({"method": "Eigen-CAM", "target": "a"}, NetworkError, "same for every class"),
         ({"layer": "nowhere"}, NetworkError, "nowhere"),
         ({"contour_percent": "0;50"}, ParameterError, "from 0 to 100"),

@@ -321,7 +321,7 @@ def test_a_text_names_regions(films: Path, hard_path: Path) -> None:
     assert isinstance(region_source(str(rois), source), RoiFile)
     Pillow.fromarray(np.eye(8, 10, dtype=np.uint8)).save(hard_path / "labels.png")
     assert isinstance(region_source(str(hard_path / "labels.png"), source), LabelFile)
-    with pytest.raises(RegionError, match=r"no regions 'ches'.*or a grid"):
+    with pytest.raises(RegionError, match=r"no regions 'ches'.*a grid: chest"):
         region_source("ches", source)
     (hard_path / "film 1.jpg").write_bytes(b"")
     with pytest.raises(RegionError, match="no label image"):

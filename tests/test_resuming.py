@@ -644,6 +644,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="torchrun on Windows 
 
 
 @POSIX
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
     changes = QUICK | {"network": "squeezenet1_1", "size": [48, 48], "batch": 9, "optimiser": "sgd"}
     done = torchrun(2, data, tmp_path / "two", "--no-dropout", changes=changes)

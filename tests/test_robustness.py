@@ -399,7 +399,7 @@ def test_bad_input(package: Path, table: Path, hard_path: Path) -> None:
     refused(ParameterError, "tests is 'adverse'", tests="adverse")
     refused(ParameterError, "part=test needs labelled data", part="test")
     refused(NetworkError, "no layer 'nowhere'", layer="nowhere")
-    refused(NetworkError, "no method 'Magic'", method="Magic")
+    refused(ParameterError, "method is 'Magic'; it must be one of Grad-CAM", method="Magic")
     flat = images.from_array(np.full((40, 40), 9, np.uint8), "YX", title="flat")
     refused(ImageError, "constant", flat)
     gaps = images.from_array(np.where(PHOTO[:40, :40] > 90, np.nan, 1).astype(np.float32), "YX", title="gaps")

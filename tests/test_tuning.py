@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import mikata
 from labelled import write_folders
 from mikata.learning import train_package
@@ -25,6 +27,7 @@ def train(folder: Path, name: str, more: str) -> tuple[Any, dict[str, Any]]:
     return learnt, json.loads((folder / name / "training.json").read_text(encoding="utf-8"))["training"]
 
 
+@pytest.mark.slow
 def test_the_better_of_both_is_kept_and_the_test_judges_both(hard_path: Path) -> None:
     poor, record = train(hard_path, "poor", "epochs = 1\nlearning_rate = 1e-9\n")
     assert poor.tuning is None

@@ -448,10 +448,14 @@ def test_controls_can_be_left_out_and_need_several_images(
     package: Path, table: Path, hard_path: Path
 ) -> None:
     out = hard_path / "out"
+    out.mkdir()
+    for name in ("Heat by Region controls.csv", "my notes.csv"):
+        (out / name).write_text("of an earlier run")
     result = mikata.heat_by_region(
-        table, model=package, regions="2x2", out=out, part="test", no_controls=True
+        table, model=package, regions="2x2", out=out, part="test", no_controls=True, overwrite=True
     )
-    assert not list(out.glob("*control*"))
+    assert not list(out.glob("*control*")), "figures of other data stand beside the new page"
+    assert (out / "my notes.csv").exists()
     assert "control" not in result.message
     assert "Controls of the heat maps" not in (out / "Heat by Region.html").read_text()
     few = mikata.heat_by_region(table, model=package, regions="2x2", part="test")

@@ -175,7 +175,10 @@ def test_figures_by_hand() -> None:
     assert right.difference == pytest.approx(-2 / 6)
     assert (right.n_planes, right.n_units, right.n_pairs) == (6, 4, 6)
     assert right.p == exchange_p([-1, -1, 0, 0])
-    assert right.difference_interval.low <= right.difference <= right.difference_interval.high
+    assert np.isnan(right.difference_interval.low), "4 patients are too few to resample"
+    assert "fewer than 5 patients" in right.difference_interval.method
+    many = measured(maps_of([0, 0, 1, 1, 1, 1], [0.5] * 6, truth, list("abcdef")), after)[0]
+    assert many.difference_interval.low <= many.difference <= many.difference_interval.high
     assert by["all", "changed predictions", "", ""].after == pytest.approx(2 / 6)
     assert by["all", "heat share", "all", "marks"].before == pytest.approx(0.4)
     assert by["all", "heat share", "all", "marks"].difference == pytest.approx(-0.3)
@@ -186,6 +189,16 @@ def test_figures_by_hand() -> None:
     plain = measured(before, None, {"i0"}, "balanced=1")
     assert all(np.isnan(one.after) for one in plain)
     assert {one.name for one in plain} == {"accuracy", "heat share"}
+
+
+def test_a_film_whose_class_has_changed_is_not_compared() -> None:
+    """Its painted map is of the other class, whose share differs for that reason alone."""
+    truth, patient = [1] * 6, list("abcdef")
+    before = maps_of([1] * 6, [0.25] * 6, truth, patient)
+    after = maps_of([1, 1, 1, 1, 1, 0], [0.25] * 5 + [0.1], truth, patient)
+    (share,) = [one for one in measured(before, after) if (one.explained, one.region) == ("PA", "marks")]
+    assert (share.n_planes, share.n_pairs) == (6, 5)
+    assert (share.before, share.after, share.difference) == (0.25, 0.25, 0)
 
 
 # ---------------------------------------------------------------- the command

@@ -197,6 +197,8 @@ def test_probabilities_with_a_threshold(tmp_path: Path) -> None:
         ("case,lesion,network,human,reference", ["a,1,positive,positive,positive"] * 2, "same case and lesion"),
         ("case,lesion,network,human,reference", ["a,1,positive,positive,positive", "b,,positive,positive,positive"],
          "row 3: the column 'lesion' is empty"),
+        ("file,case,network,human,reference",
+         ["a.png,a,positive,positive,positive", "a.png,b,positive,positive,positive"], "same file, but of two cases"),
         ("case,patient,network,human,reference", ["a,x,positive,positive,positive", "b,,positive,positive,positive"],
          "row 3: the column 'patient' is empty"),
         ("case,patient,lesion,network,human,reference",

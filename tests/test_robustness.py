@@ -97,6 +97,17 @@ def subject(n: int, patient: str = "", truth: int | None = None, human: int | No
     return Subject(f"image {n}", 1, 1, patient, truth, human, 0, 0.9)
 
 
+def test_an_attack_that_rights_a_wrong_answer_does_not_count_as_right() -> None:
+    found = Outcomes()
+    attack, noise = Test("PGD", 8.0, "grey"), Test("noise", 5.0, "grey")
+    for n in range(10):
+        number = found.add(subject(n, f"p{n}", truth=0 if n < 8 else 1))  # the last two are wrong
+        for test in (attack, noise):
+            found.answer(number, test, Answer(1, 0.5))  # all flip
+    unchanged, attacked, noisy = found.figures()
+    assert (unchanged.accuracy, attacked.accuracy, noisy.accuracy) == (0.8, 0, 0.2)
+
+
 def test_figures_are_shares_and_intervals_resample_patients() -> None:
     found = Outcomes()
     test = Test("noise", 5.0, "grey")

@@ -193,6 +193,18 @@ class ResultFolder:
         for name in names:
             self.path(name)
 
+    def clear(self, names: Iterable[str], kept: Iterable[Path]) -> None:
+        """Remove those of the `names` that an earlier run has left and this one has not written: they are of other data.
+
+        Only where files may be replaced.
+        """
+        if not self.overwrite:
+            return
+        written = {path.name for path in kept}
+        for name in names:
+            if name not in written:
+                (self.folder / name).unlink(missing_ok=True)
+
     def unique(self, stem: str) -> str:
         """`stem` made safe as a file's name, numbered if an image of that name was there before."""
         safe = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in stem).strip(" .") or "image"

@@ -20,6 +20,14 @@ NO_SPREAD = {
     "patient": "Wilson over patients, since all resamples agree",
     "image": "Wilson over images, since all resamples agree",
 }
+FEWEST = 5
+"""Units below which resampling says next to nothing: of 2, 3 and 4 patients an interval that is meant to hold the truth in
+95 of 100 cases held it in 48, 73 and 90 of simulated ones. Five draws lie all on one side of their median in one sample
+of sixteen, so that no interval between the extremes of fewer can be a 95 % interval."""
+TOO_FEW = {
+    "patient": f"none: fewer than {FEWEST} patients",
+    "image": f"none: fewer than {FEWEST} images",
+}
 RESAMPLED_T = "corrected resampled t (Nadeau and Bengio)"
 
 
@@ -147,6 +155,11 @@ def difference_interval(
         reach = wilson(0, concerned).high
         return Interval(max(-1.0, value - reach), min(1.0, value + reach), NO_SPREAD[unit], LEVEL)
     return Interval(low, high, EXPANDED[unit], LEVEL)
+
+
+def of_enough(interval: Interval, units: int, unit: str) -> Interval:
+    """The interval, or one without ends where it rests on fewer than `FEWEST` units."""
+    return interval if units >= FEWEST else Interval(math.nan, math.nan, TOO_FEW[unit], interval.level)
 
 
 def difference_p(draws: NDArray[np.float64], units: int) -> float:

@@ -44,7 +44,7 @@ from mikata.outputs import ResultFolder, write_text
 from mikata.prediction import Plane, skipped_note
 from mikata.types import Progress, Result, Table
 
-LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, TRAPS, PAGE, MEAN = (
+LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, TRAPS, PAGE, MEAN = FILES = (
     "Heat by Region.csv",
     "Heat by Region summary.csv",
     "Heat by Region differences.csv",
@@ -138,7 +138,7 @@ def heat_by_region(
     picture = reference_picture(reference) if reference else None
     folder = ResultFolder(out, overwrite, [*source.paths, reference]) if out else None
     if folder:
-        folder.reserve([LONG, SUMMARY, DIFFERENCES, CONTROLS, CURVES, TRAPS, PAGE, MEAN])
+        folder.reserve(FILES)
     run = RegionRun(network, source, given, truth, found)
     run.measure(wanted, method, layer, batch, progress, picture=picture is None)
     source.skipped.extend(given.skipped)
@@ -311,6 +311,7 @@ class RegionRun:
                 files.append(folder.write_table(CURVES, made.curve_table("Heat by Region control curves")))
             page = write_text(folder.path(PAGE), text)
             files.append(page)
+            folder.clear(FILES, files)
             # the files have all groups: what is shown beside them is what is read first
             tables = tables[0], summary.table(whole=False), summary.difference_table(whole=False)
         if made and made.controls:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ class MeanHeat:
         height, width = heat.cells.image
         for number, grid, sum_ in zip(heat.classes, heat.grid, total.tolist(), strict=True):
             if sum_ > 0:
-                key = number, heat.cells
+                key = number, replace(heat.cells)  # a copy: the plane's own holds large tables of its size
                 scaled = grid * (height * width / sum_)
                 self._sums[key] = self._sums[key] + scaled if key in self._sums else scaled.astype(np.float64)
                 self._counts[number] = self._counts.get(number, 0) + 1

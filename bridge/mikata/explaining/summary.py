@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.evaluation.intervals import Interval, drawings
-from mikata.evaluation.paired import difference_interval, difference_p, holm, share_interval
+from mikata.evaluation.paired import (
+    FEWEST,
+    difference_interval,
+    difference_p,
+    holm,
+    of_enough,
+    share_interval,
+)
 from mikata.explaining.collected import NOT_DEFINED, Maps
 from mikata.language import say
 from mikata.types import SILENT, Progress, Table
@@ -309,9 +316,11 @@ def _figures(
                 mean=mean,
                 sd=float(shares.std(ddof=1)) if len(heated) > 1 else math.nan,
                 median=float(np.median(shares)) if some else math.nan,
-                interval=share_interval(mean, draws[:, column], own, own, unit),
+                interval=of_enough(share_interval(mean, draws[:, column], own, own, unit), own, unit),
                 pointing=hit,
-                pointing_interval=share_interval(hit, pointing[:, column], own, own, unit),
+                pointing_interval=of_enough(
+                    share_interval(hit, pointing[:, column], own, own, unit), own, unit
+                ),
             )
         )
     return found
@@ -334,7 +343,8 @@ def _differences(
             value = a.mean - b.mean
             drawn = draws[first][:, column] - draws[second][:, column]
             own = min(a.n_units, b.n_units)
-            interval = difference_interval(value, drawn, own, own, unit)
-            found.append((first, second, region, value, interval, difference_p(drawn, own)))
+            interval = of_enough(difference_interval(value, drawn, own, own, unit), own, unit)
+            p = difference_p(drawn, own) if own >= FEWEST else math.nan
+            found.append((first, second, region, value, interval, p))
     adjusted = holm([one[-1] for one in found])
     return [RegionDifference(*one, p_holm) for one, p_holm in zip(found, adjusted, strict=True)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mikata import report
 from mikata.evaluation import Interval, exchange_p
-from mikata.evaluation.paired import difference_interval, share_interval
+from mikata.evaluation.paired import difference_interval, of_enough, share_interval
 from mikata.explaining.collected import NOT_DEFINED, Maps, Subject
 from mikata.explaining.region_page import region_name
 from mikata.explaining.robustness.outcomes import resampled
@@ -42,8 +42,8 @@ class Figure:
     n_planes, n_units:
         Number of planes and of resampled patients (files) with the figure.
     n_pairs:
-        Planes with the figure both as they are and painted over: those of the difference. A region that painting has
-        taken away (letters, the lines of a border) has no share any more.
+        Planes with the figure both as they are and painted over: those of the difference. Where the predicted class is
+        explained and becomes another, there is no map of the same class to compare.
     before, after, difference:
         From 0 to 1, NaN where not known; `after` of ``changed predictions`` is the share of planes whose predicted
         class changed.
@@ -151,20 +151,14 @@ def _of(
 
 
 def _partners(maps: Maps, painted: Maps, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Number of the map in `painted` for each of `rows`; -1 for none."""
+    """Number of the map of the same plane and class in `painted` for each of `rows`; -1 for none."""
     exact = {
         (*_place(one), int(k)): n
         for n, (one, k) in enumerate(zip(painted.subjects, painted.explained, strict=True))
     }
-    by_place: dict[tuple[str, int, int], list[int]] = {}
-    for n, one in enumerate(painted.subjects):
-        by_place.setdefault(_place(one), []).append(n)
     found = np.full(len(rows), -1, np.int64)
     for at, row in enumerate(rows):
-        place = _place(maps.subjects[row])
-        alone = by_place.get(place, [])
-        # the predicted class may be another now: its map is the one to compare
-        found[at] = exact.get((*place, int(maps.explained[row])), alone[0] if len(alone) == 1 else -1)
+        found[at] = exact.get((*_place(maps.subjects[row]), int(maps.explained[row])), -1)
     return found
 
 
@@ -181,11 +175,11 @@ def _figure(
         known = np.isfinite(values[:, column])
         value = float(values[known, column].mean()) if known.any() else math.nan
         own = len(np.unique(units[known]))
-        found.append((value, interval(value, draws[:, column], own, own, unit)))
+        found.append((value, of_enough(interval(value, draws[:, column], own, own, unit), own, unit)))
     main = np.isfinite(values[:, 1 if kind[0] == "changed predictions" else 0])
     p = math.nan
     paired = np.isfinite(values[:, 2])
-    if kind[0] == "accuracy" and paired.any():
+    if kind[0] == "accuracy" and paired.any():  # exact, so that few patients do not make it wrong
         p = exchange_p(np.rint(np.bincount(units[paired], values[paired, 2])).astype(int))
     (a, a_in), (b, b_in), (d, d_in) = found
     return Figure(
@@ -270,7 +264,7 @@ def section(figures: tuple[Figure, ...], painted: bool) -> tuple[str, str]:
                 "Painted over: marks or borders replaced by the values around them, in the original image. If accuracy "
                 "falls or predictions change, the network has used what was there; if not, it can do without. Heat that "
                 "stays where nothing is left was not about the marks. Painting is itself a change that the network has "
-                "not learnt from. Differences are of the planes with a share both times; painting can take a region away."
+                "not learnt from. Heat of a film whose predicted class has changed is not compared: it is about another class."
             )
         )
     return say("Marks, borders and subsets"), text

@@ -165,6 +165,7 @@ def read_readings(path: Path, words: Words, *, threshold: float | None, by_model
         raise DataError(say("{path} has a header but no rows: there are no cases in it.", path=path))
     _refuse_gaps(path, rows, columns)
     _refuse_twice(path, rows, "lesion" in columns)
+    _refuse_one_file_twice(path, rows)
     _refuse_two_patients(path, rows)
     patients = bool({"patient", "patient_alias"} & columns.keys()) and bool(rows[0].patient)
     return Readings(tuple(rows), bool(rows[0].lesion), patients, ignored)
@@ -391,6 +392,25 @@ def _refuse_twice(path: Path, rows: list[Reading], lesions: bool) -> None:
                 row=row.row,
             )
         )
+
+
+def _refuse_one_file_twice(path: Path, rows: list[Reading]) -> None:
+    """One image under two cases would count as two independent ones."""
+    first: dict[Path, Reading] = {}
+    for row in rows:
+        if row.file is None:
+            continue
+        before = first.setdefault(row.file, row)
+        if one_spelling(before.case) != one_spelling(row.case):
+            raise DataError(
+                say(
+                    "{path}: rows {before} and {row} are of the same file, but of two cases. Keep one, or give both the same "
+                    "case.",
+                    path=path,
+                    before=before.row,
+                    row=row.row,
+                )
+            )
 
 
 def _refuse_two_patients(path: Path, rows: list[Reading]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from mikata.evaluation.paired import FEWEST
 from mikata.explaining.controls.measured import Disturbance, Ordered, Randomisation
-from mikata.explaining.controls.resampling import FEWEST, Estimate, Resampling
+from mikata.explaining.controls.resampling import Estimate, Resampling
 from mikata.explaining.controls.results import Control, Curve, Figure
 from mikata.explaining.controls.words import ALIKE, LEAST_FALL, MORE_THAN_OTHERS, STABLE
 from mikata.explanation.controls import curves
@@ -59,6 +60,10 @@ def randomisation(
     for name, values in (("rank correlation", found.by_depth), ("SSIM", found.ssim_by_depth)):
         points = [itself]
         points += [sampled.mean(_over(values[:, depth], 0)) for depth in range(len(found.depths))]
+        if (
+            found.depths[-1] == found.layers
+        ):  # more networks were drawn with all layers random: those of the figure
+            points[-1] = alike if values is found.by_depth else structure
         drawn.append(Curve("weight randomisation", name, x, tuple(points)))
     drawn.append(Curve("weight randomisation", "different images", (0.0, 1.0), (unlike, unlike)))
     return control, tuple(drawn)

@@ -49,9 +49,8 @@ def section(found: Controls) -> tuple[str, str]:
             report.plot(
                 figures.maps_figure(found.examples, found.depths),
                 say(
-                    "The first of the chosen images: {images}. Each map is on its own scale. Random: with so many layers' "
-                    "weights replaced, from the scores downwards.",
-                    images=", ".join(one.image for one in found.examples),
+                    "The first of the chosen images. Each map is on its own scale. Random: with so many layers' weights "
+                    "replaced, from the scores downwards."
                 ),
             )
         )

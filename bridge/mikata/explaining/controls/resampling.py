@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 
 from mikata.evaluation import Interval
 from mikata.evaluation.intervals import LEVEL, drawings, expanded
-from mikata.evaluation.paired import share_interval
-
-FEWEST = 5
-"""Independent patients or images below which nothing is judged: five draws lie all on one side of their median in
-one sample of sixteen, so that no interval between their extremes can be a 95 % interval of fewer."""
+from mikata.evaluation.paired import FEWEST, share_interval
 
 Unit = Literal["patient", "image"]
 

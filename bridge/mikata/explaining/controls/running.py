@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from mikata.errors import NetworkError
+from mikata.evaluation.paired import FEWEST
 from mikata.explaining.controls import judging, repeats
 from mikata.explaining.controls.measured import Measuring, Randomisation
 from mikata.explaining.controls.repeats import Rulers
-from mikata.explaining.controls.resampling import FEWEST, Resampling
+from mikata.explaining.controls.resampling import Resampling
 from mikata.explaining.controls.results import Control, Controls, Curve, Example, Spread
 from mikata.explaining.controls.sample import Alike, Candidate, choose, read, units
 from mikata.explanation.controls.explainer import Explainer, maps_by

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mikata.explaining.controls.resampling import FEWEST
+from mikata.evaluation.paired import FEWEST
 from mikata.explaining.controls.results import Control, Controls, Name, Status
 from mikata.language import joined, say
 

@@ -178,7 +178,9 @@ class Outcomes:
             subject = self.subjects[number]
             found[number, 0] = answer.predicted == subject.predicted
             if judged:
-                found[number, 1] = answer.predicted == subject.truth
+                # an attack that turns a wrong answer into the right one has not made the network better
+                attacked = test.name in (FGSM, PGD, SMALLEST) and subject.predicted != subject.truth
+                found[number, 1] = answer.predicted == subject.truth and not attacked
             found[number, 2] = answer.left
             if subject.human is not None:
                 found[number, 3] = answer.predicted == subject.human

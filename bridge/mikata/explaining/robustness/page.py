@@ -117,13 +117,13 @@ def _examples(found: Found, examples: Sequence[Example]) -> str:
             "of the class predicted before has one scale in both pictures."
         )
     )
-    return lead + "".join(_example(found, one) for one in examples)
+    return lead + "".join(_example(found, one, number) for number, one in enumerate(examples, 1))
 
 
-def _example(found: Found, one: Example) -> str:
+def _example(found: Found, one: Example, number: int) -> str:
     facts, classes, unit = one.facts, found.network.classes, found.network.value_unit
     before, after = facts.before, facts.after
-    name = _named(one)
+    name = _named(one, number)
     first = classes[before.predicted]
     if facts.smallest:
         heading = say(
@@ -172,11 +172,12 @@ def _example(found: Found, one: Example) -> str:
     )
 
 
-def _named(one: Example) -> str:
-    plane = one.plane
+def _named(one: Example, number: int) -> str:
+    """Not by its file, whose name may be a patient's."""
+    plane, image = one.plane, say("Image {number}", number=number)
     if (plane.z, plane.t) == (1, 1):
-        return plane.image
-    return say("{image}, slice {z}, frame {t}", image=plane.image, z=plane.z, t=plane.t)
+        return image
+    return say("{image}, slice {z}, frame {t}", image=image, z=plane.z, t=plane.t)
 
 
 def _method(found: Found) -> str:

@@ -188,7 +188,7 @@ def heat_by_region(material: Material, made: Path, said: list[str]) -> None:
     expected = []
     for row in rows:
         share, low, high, area = (one_decimal(row[column]) for column in columns)
-        words = f"{share} % of the heat ({low} % to {high} %) on {area} % of the area"
+        words = f"{share} of the heat ({low} to {high}) on {area} of the area"
         expected.append(f"{row['class']}, {row['region']}: {words}")
     assert said == expected
     assert sum(float(row["area_share"]) for row in rows[:6]) == pytest.approx(1)
@@ -196,7 +196,9 @@ def heat_by_region(material: Material, made: Path, said: list[str]) -> None:
 
 
 def one_decimal(share: str) -> str:
-    return str((100 * Decimal(share)).quantize(Decimal("0.1"), ROUND_HALF_UP))
+    if share == "not defined":
+        return share
+    return f"{(100 * Decimal(share)).quantize(Decimal('0.1'), ROUND_HALF_UP)} %"
 
 
 @dataclass(frozen=True)

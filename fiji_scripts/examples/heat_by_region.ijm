@@ -47,6 +47,7 @@ for (i = 1; i < lines.length; i++) {
 
 function percent(column) {
     share = cell(column);
+    if (share == "not defined") return "not defined";  // an interval of fewer than 5 patients or images
     return d2s(100 * parseFloat(share), 1) + " %";
 }
 

@@ -85,6 +85,7 @@ class MapControls:
             files += [folder.write_table(name, one) for name, one in zip(of_tables, tables, strict=False)]
             page = write_text(folder.path(of_page), _page(run, control_report.section(found), said[1:]))
             files.append(page)
+            folder.clear((*of_tables, of_page), files)
         return Result(joined(said), tables=tables, files=tuple(files), page=page)
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.evaluation.intervals import Interval, drawings
+from mikata.evaluation.intervals import Interval
 from mikata.evaluation.paired import (
     FEWEST,
     difference_interval,
@@ -26,6 +26,7 @@ from mikata.evaluation.paired import (
     share_interval,
 )
 from mikata.explaining.collected import NOT_DEFINED, Maps
+from mikata.explaining.resamples import resampled_means
 from mikata.language import say
 from mikata.types import SILENT, Progress, Table
 
@@ -205,15 +206,15 @@ def summarise(maps: Maps, *, seed: int = 0, progress: Progress = SILENT) -> Summ
     seed:
         Of the resampling.
     """
-    units, unit = _units(maps)
+    units, unit = units_of(maps)
     count = int(units.max()) + 1
     groups = list(_groups(maps))
     resampled = {}
     figures: list[RegionFigures] = []
     for done, (group, chosen) in enumerate(groups):
         progress.step(say("Resample"), done, len(groups))
-        draws = _resampled(maps.share[chosen], units[chosen], count, seed)
-        pointing = _resampled(maps.hit[chosen], units[chosen], count, seed)
+        draws = resampled_means(maps.share[chosen], units[chosen], count, seed)
+        pointing = resampled_means(maps.hit[chosen], units[chosen], count, seed)
         if group.by in ("all", "correctness"):
             resampled[group] = draws
         figures += _figures(maps, group, chosen, units, unit, draws, pointing)
@@ -231,7 +232,7 @@ def summarise(maps: Maps, *, seed: int = 0, progress: Progress = SILENT) -> Summ
     return Summary(tuple(figures), tuple(differences), unit, count)
 
 
-def _units(maps: Maps) -> tuple[NDArray[np.int64], Literal["patient", "image"]]:
+def units_of(maps: Maps) -> tuple[NDArray[np.int64], Literal["patient", "image"]]:
     """Number of each map's patient, or of its image file where not all patients are known."""
     known = all(one.patient for one in maps.subjects)
     names = [one.patient if known else one.image for one in maps.subjects]
@@ -266,22 +267,6 @@ def _by(by: By, maps: Maps, numbers: NDArray[np.int64]) -> Iterator[tuple[Group,
         for number in others:
             if (both := (numbers == number) & (maps.explained == k)).any():
                 yield Group(by, maps.names[number], maps.names[k]), both
-
-
-def _resampled(
-    values: NDArray[np.float64], units: NDArray[np.int64], count: int, seed: int
-) -> NDArray[np.float64]:
-    """Means of the columns (m, R) over the defined values in each resample of all units: (resamples, R)."""
-    own, places = np.unique(units, return_inverse=True)
-    sums, numbers = (np.zeros((len(own), values.shape[1])) for _ in range(2))
-    np.add.at(sums, places, np.nan_to_num(values))
-    np.add.at(numbers, places, np.isfinite(values))
-    blocks = []
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for drawn in drawings(count, seed=seed, size=2 * values.shape[1]):
-            here = drawn[own].T
-            blocks.append((here @ sums) / (here @ numbers))
-    return np.concatenate(blocks)
 
 
 def _figures(

@@ -19,7 +19,8 @@ from mikata.evaluation import Interval, exchange_p
 from mikata.evaluation.paired import difference_interval, of_enough, share_interval
 from mikata.explaining.collected import NOT_DEFINED, Maps, Subject
 from mikata.explaining.region_page import region_name
-from mikata.explaining.robustness.outcomes import resampled
+from mikata.explaining.resamples import resampled_means
+from mikata.explaining.summary import units_of
 from mikata.language import joined, say
 from mikata.types import Table
 
@@ -96,9 +97,8 @@ def _of(
 ) -> tuple[Figure, ...]:
     rows = np.flatnonzero(chosen)
     subjects = [maps.subjects[row] for row in rows]
-    patients = all(one.patient for one in maps.subjects)
-    units = np.unique([one.patient if patients else one.image for one in subjects], return_inverse=True)[1]
-    unit = "patient" if patients else "image"
+    of_all, unit = units_of(maps)
+    units = np.unique(of_all[rows], return_inverse=True)[1]
     first = np.unique([str(_place(one)) for one in subjects], return_index=True)[1]  # one map of each plane
     once = np.zeros(len(rows), bool)
     once[first] = True
@@ -143,7 +143,7 @@ def _of(
                 after[there & among] = share[other[there & among]]
             add(_SHARE, group, region, before, after)
     values = np.stack(columns, 1)
-    draws = resampled(values, units.astype(np.int64), seed)
+    draws = resampled_means(values, units.astype(np.int64), int(units.max()) + 1, seed)
     return tuple(
         _figure(of, kind, values[:, 3 * n : 3 * n + 3], draws[:, 3 * n : 3 * n + 3], units, unit)
         for n, kind in enumerate(kinds)

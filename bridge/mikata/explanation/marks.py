@@ -23,17 +23,11 @@ _TAILS = 0.01, 99.99  # percentiles between which grey values are scaled to 0..1
 # Of the longest side: the square that strokes are thinner than, least and most height of a letter, most width of a
 # run of letters that touch, most height of such a run, the reach that joins letters to words, and the rim around them.
 _STROKE, _LEAST, _LETTER, _RUN, _RUN_HEIGHT, _JOIN, _RIM = 0.04, 0.012, 0.08, 0.25, 0.05, 0.012, 0.006
-_STANDS_OUT, _BRIGHT, _BRIGHT_LEVEL = (
-    0.25,
-    0.45,
-    0.6,
-)  # top-hat that belongs to a sign, that makes one, and its level
-_DARK = 0.5, 0.6  # the same of dark signs
-_FULL, _FULL_STANDS_OUT, _WORD = (
-    0.97,
-    0.28,
-    3,
-)  # as bright as anything: less contrast is enough for three in a row
+# Of a bright sign: the top-hat of what belongs to it, the one that it must reach, and the grey value that it must reach.
+_STANDS_OUT, _BRIGHT, _BRIGHT_LEVEL = 0.25, 0.45, 0.6
+_DARK = 0.5, 0.6  # the first two of a dark one
+# As bright as anything on the film: from which grey value, with how much top-hat, and how many letters in a row.
+_FULL, _FULL_STANDS_OUT, _WORD = 0.97, 0.28, 3
 _STEP = 0.33  # median range of 3 x 3 px along a sign's edge: sharp, as nothing that X-rays draw
 _SLIM, _ASLANT = 9.0, 0.2  # variance along over across of a wire, and the sine of its least slope
 _EIGHT = np.ones((3, 3), bool)

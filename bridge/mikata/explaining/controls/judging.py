@@ -57,13 +57,15 @@ def randomisation(
     itself = Estimate.alone(1.0, alike.n, alike.n_units)  # with nothing drawn anew
     x = (0.0, *(depth / found.layers for depth in found.depths))
     drawn = []
-    for name, values in (("rank correlation", found.by_depth), ("SSIM", found.ssim_by_depth)):
+    for name, values, whole in (
+        ("rank correlation", found.by_depth, alike),
+        ("SSIM", found.ssim_by_depth, structure),
+    ):
         points = [itself]
         points += [sampled.mean(_over(values[:, depth], 0)) for depth in range(len(found.depths))]
-        if (
-            found.depths[-1] == found.layers
-        ):  # more networks were drawn with all layers random: those of the figure
-            points[-1] = alike if values is found.by_depth else structure
+        # with all layers random more networks were drawn: those of the figure
+        if found.depths[-1] == found.layers:
+            points[-1] = whole
         drawn.append(Curve("weight randomisation", name, x, tuple(points)))
     drawn.append(Curve("weight randomisation", "different images", (0.0, 1.0), (unlike, unlike)))
     return control, tuple(drawn)

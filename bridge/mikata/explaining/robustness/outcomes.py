@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.evaluation.intervals import Interval, drawings
+from mikata.evaluation.intervals import Interval
 from mikata.evaluation.paired import share_interval
+from mikata.explaining.resamples import resampled_means
 from mikata.explanation.corruptions import UNITS
 from mikata.types import Table
 
@@ -164,7 +165,7 @@ class Outcomes:
         tests = list(self.answers)
         columns = np.concatenate([self._columns(test) for test in tests], 1)
         units = self.units
-        draws = resampled(columns, units, seed)
+        draws = resampled_means(columns, units, int(units.max()) + 1, seed)
         return tuple(
             self._figures(test, columns[:, 4 * n : 4 * n + 4], draws[:, 4 * n : 4 * n + 4], units)
             for n, test in enumerate(tests)
@@ -206,19 +207,6 @@ class Outcomes:
             agreement, a, accuracy, b, probability, c, human, d,
             int(np.isfinite(columns[:, 3]).sum()),
         )  # fmt: skip
-
-
-def resampled(values: NDArray[np.float64], units: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """Means of the columns (M, R) over their defined values in each resample of all units: (resamples, R)."""
-    count = int(units.max()) + 1
-    sums, numbers = (np.zeros((count, values.shape[1])) for _ in range(2))
-    np.add.at(sums, units, np.nan_to_num(values))
-    np.add.at(numbers, units, np.isfinite(values))
-    blocks = []
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for drawn in drawings(count, seed=seed, size=2 * values.shape[1]):
-            blocks.append((drawn.T @ sums) / (drawn.T @ numbers))
-    return np.concatenate(blocks)
 
 
 def table(figures: Sequence[Figures], unit: str) -> Table:

@@ -192,7 +192,9 @@ def test_a_stack_is_one_image_and_the_page_says_why_there_are_no_controls(
 ) -> None:
     stack = images.from_array(np.stack([one.array for one in photos()]), "ZYX", title="stack")
     out = hard_path / "out"
-    result = mikata.grad_cam(stack, model=package, out=out, controls=True)
+    out.mkdir()
+    (out / "Grad-CAM controls.csv").write_text("of an earlier run")
+    result = mikata.grad_cam(stack, model=package, out=out, controls=True, overwrite=True)
     assert "they need at least 5 independent images with heat; here are 1" in result.message
     assert [one.title for one in result.tables] == ["Grad-CAM"]
     assert {path.name for path in out.iterdir()} & MADE == {"Grad-CAM controls.html"}

@@ -7,6 +7,7 @@ repository by `jgo`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -258,6 +259,7 @@ def start_jvm(*, headless: bool) -> None:
     for jar in jars():
         jpype.addClassPath(jar)
     launch(options(headless=headless))
+    leave_cleanly()
 
 
 def prepare() -> None:
@@ -341,8 +343,9 @@ def utf8_locale() -> Iterator[None]:
             os.environ["LC_ALL"] = earlier
 
 
+@functools.cache
 def leave_cleanly() -> None:
-    """Let Python end with its own exit status; to be called once the JVM runs."""
+    """Let Python end with its own exit status; to be called when a JVM runs, whoever has started it."""
     import atexit
 
     import jpype

@@ -182,7 +182,9 @@ class _Around(nn.Module):
 def _graph(explaining: SelfExplaining, x: Tensor) -> nn.Module:
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    made: nn.Module = make_fx(lambda given: explaining.on_grid(given), decomposition_table=_decompositions())(x)
+    made: nn.Module = make_fx(lambda given: explaining.on_grid(given), decomposition_table=_decompositions())(
+        x
+    )
     return made
 
 

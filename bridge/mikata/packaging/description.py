@@ -210,7 +210,7 @@ def describe(
                     *([] if explaining is None else [_maps(trained, dynamic, sums)]),
                 ],
                 weights=v0_5.WeightsDescr(
-                    pytorch_state_dict=state_dict, torchscript=torchscript, onnx=_onnx(sums)
+                    pytorch_state_dict=state_dict, torchscript=torchscript, **_onnx(sums)
                 ),
                 attachments=[_file("training.json", sums)],
                 version="0.1.0",
@@ -246,17 +246,19 @@ def _file(name: str, sums: dict[str, str]) -> Any:
     return v0_5.FileDescr(source=Path(name), sha256=Sha256(sums[name]))
 
 
-def _onnx(sums: dict[str, str]) -> Any:
+def _onnx(sums: dict[str, str]) -> dict[str, Any]:
+    """The entry for ONNX, where there is such a file: what is given as None would be written as null."""
     if ONNX not in sums:
-        return None
-    return v0_5.OnnxWeightsDescr(
+        return {}
+    described = v0_5.OnnxWeightsDescr(
         source=Path(ONNX), sha256=Sha256(sums[ONNX]), opset_version=OPSET, parent="pytorch_state_dict"
     )
+    return {"onnx": described}
 
 
 def _batch(alone: bool) -> Any:
     """The axis of images; a network whose backward pass is written out takes one image at a time."""
-    return v0_5.BatchAxis(size=1 if alone else None)
+    return v0_5.BatchAxis(size=1) if alone else v0_5.BatchAxis()
 
 
 def _input(trained: Taking, dynamic: bool, sums: dict[str, str], *, alone: bool) -> Any:

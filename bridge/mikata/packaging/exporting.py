@@ -245,13 +245,13 @@ def _explained(classifier: Classifier, model: Model, test: Tensor) -> _Compiled:
     dynamic = scales and explains_other_sizes(torchscript, explaining, layer, x)
     if not dynamic:
         x = classifier.scale(x)
-    for shown in (x, *others_like(x)):
+    for shown in (x, *others_like(x, 6)):
         outputs = explaining(shown)
         if float(outputs[1].max()) >= _LEAST_HEAT:
             return _Compiled(torchscript, shown, outputs, dynamic, explaining, layer)
     raise PackageError(
         say(
-            "{path}: the network gives no heat for any class of its test image, so a package with heat maps could not "
+            "{path}: the network gives no heat for anything in its test image or in others of chance, so a package with heat maps could not "
             "be tested. Export it without heat maps.",
             path=model.path,
         )

@@ -348,7 +348,7 @@ class SelfExplaining(Classifier):
     def _maps(self, parts: Sequence[Tensor]) -> Tensor:
         """What the layers hold as one map (N, C, h, w)."""
         if self.arrangement == "tokens":
-            parts = [part[:, self.prefix :].unflatten(1, self.grid) for part in parts]
+            parts = [part[:, self.prefix :].reshape(len(part), *self.grid, -1) for part in parts]
         if self.arrangement != "channels first":
             parts = [part.movedim(-1, -3) for part in parts]
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)

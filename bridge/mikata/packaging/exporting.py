@@ -50,7 +50,6 @@ from mikata.packaging.parents import Parent, read_parent
 from mikata.packaging.writer import bars, fill, npy, refuse_target, tiff, zip_package
 from mikata.types import Progress
 
-
 _LEAST_HEAT = 1e-4
 """In a test image's maps: of outputs that are all below 1e-5, bioimageio.spec says that they test nothing."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import warnings
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -62,23 +64,21 @@ def onnx_bytes(classifier: Classifier, x: Tensor, explain: bool) -> tuple[bytes 
 
 
 def _exported(classifier: Classifier, x: Tensor) -> bytes:
-    buffer = io.BytesIO()
     sides = {0: "batch", 2: "height", 3: "width"}
-    with warnings.catch_warnings(), torch.no_grad():
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter(
             "ignore"
         )  # the exporter by TorchScript is deprecated; the other one needs more programs
+        path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            classifier, (x,), buffer, dynamo=False, opset_version=OPSET, input_names=["input"],
+            classifier, (x,), path, dynamo=False, opset_version=OPSET, input_names=["input"],
             output_names=["output"], dynamic_axes={"input": sides, "output": {0: "batch"}},
         )  # fmt: skip
-    return buffer.getvalue()
+        return path.read_bytes()
 
 
 def _difference(data: bytes, classifier: Classifier, x: Tensor) -> float:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
     found = session.run(None, {"input": x.numpy()})[0]
     with torch.inference_mode():
         expected = classifier(x).numpy()

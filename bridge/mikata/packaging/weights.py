@@ -88,7 +88,7 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
 def saved(traced: torch.jit.ScriptModule) -> bytes:
     """A traced network as a file's content, without the names of source files."""
     buffer = io.BytesIO()
-    torch.jit.save(traced, buffer)  # type: ignore[no-untyped-call]
+    torch.jit.save(traced, buffer)
     return _without_source_names(buffer.getvalue())
 
 

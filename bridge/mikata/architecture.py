@@ -263,6 +263,97 @@ class Classifier(nn.Module):
         return torch.softmax(scores, dim=1)
 
 
+class SelfExplaining(Classifier):
+    """A classifier that gives a heat map of each of its outputs beside them: Grad-CAM of the scores before the softmax.
+
+    ``max(0, sum over c of mean_ij(d score / d A_c) A_c)`` of the activations A of a layer, channels c, cells (i, j):
+    Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
+    doi 10.1109/ICCV.2017.74, equations 1 and 2. Of an ensemble the members' channels lie side by side.
+
+    Its state dict is the classifier's.
+
+    Parameters
+    ----------
+    layers:
+        Dotted names in `network` of the layer, of an ensemble one for each member.
+    arrangement:
+        How the layer holds its map: ``channels first`` (N, C, h, w), ``channels last`` (N, h, w, C) or ``tokens``
+        (N, prefix + h * w, C).
+    grid:
+        Height and width of the map in cells.
+    prefix:
+        Tokens before the map's own.
+    configuration:
+        As of `Classifier`.
+    """
+
+    def __init__(
+        self, layers: Sequence[str], arrangement: str, grid: Sequence[int], prefix: int, **configuration: Any
+    ) -> None:
+        super().__init__(**configuration)
+        if arrangement not in ("channels first", "channels last", "tokens"):
+            raise ValueError(f"there is no arrangement {arrangement}")
+        self.layers = [str(name) for name in layers]
+        self.arrangement = arrangement
+        self.grid = (int(grid[0]), int(grid[1]))
+        self.prefix = int(prefix)
+        for name in self.layers:
+            self.network.get_submodule(name)  # a wrong name is known at once
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments that come on top of the classifier's."""
+        return {
+            "layers": list(self.layers),
+            "arrangement": self.arrangement,
+            "grid": list(self.grid),
+            "prefix": self.prefix,
+        }
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # the maps come on top
+        """What `Classifier` gives (N, K), and heat from 0 up (N, K, H, W), of images (N, C, H, W)."""
+        outputs, heat = self.on_grid(self.scale(x))
+        return outputs, F.interpolate(heat, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+    def on_grid(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs (N, K), and heat on the layer's grid (N, K, h, w), of images at the network's size."""
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves, scores = self._cut(self.normalise(x.clone() if x.is_inference() else x).detach())
+            gradients = [
+                torch.autograd.grad(scores[:, number].sum(), leaves, retain_graph=True)
+                for number in range(scores.shape[1])
+            ]
+        with torch.no_grad():
+            activations = self._maps(leaves)
+            weights = torch.stack([self._maps(one).mean((-2, -1)) for one in gradients], 1)
+            heat = torch.einsum("nkc,nchw->nkhw", weights, activations).clamp(min=0)
+            return self.outputs(scores.detach()), heat
+
+    def _cut(self, normalised: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The layers' outputs as leaves, and the scores computed from them."""
+        leaves: list[Tensor] = []
+
+        def cut(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            leaves.append(output.detach().requires_grad_())
+            # a copy: an in-place activation behind the layer would write into the leaf, which torch forbids
+            return leaves[-1].clone()
+
+        hooks = [self.network.get_submodule(name).register_forward_hook(cut) for name in self.layers]
+        try:
+            return leaves, self.network(normalised)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _maps(self, parts: Sequence[Tensor]) -> Tensor:
+        """What the layers hold as one map (N, C, h, w)."""
+        if self.arrangement == "tokens":
+            parts = [part[:, self.prefix :].reshape(len(part), *self.grid, -1) for part in parts]
+        if self.arrangement != "channels first":
+            parts = [part.movedim(-1, -3) for part in parts]
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
+
+
 def make_network(name: str, classes: int, channels: int) -> nn.Module:
     """Return the plain network of a name, with random weights.
 

@@ -7,6 +7,7 @@ from mikata.commands.explain import grad_cam
 from mikata.commands.explain_montage import montage
 from mikata.commands.explain_regions import heat_by_region
 from mikata.commands.explain_robustness import robustness
+from mikata.commands.export import export_package
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
@@ -29,6 +30,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         agreement,
         region_overlap,
         robustness,
+        export_package,
         doctor,
     )
 )
@@ -40,6 +42,7 @@ __all__ = [
     "derive",
     "doctor",
     "ensemble",
+    "export_package",
     "formula",
     "grad_cam",
     "heat_by_region",

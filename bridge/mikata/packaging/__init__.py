@@ -2,6 +2,7 @@
 
 from mikata.packaging.checking import CheckReport, FormatCheck, check
 from mikata.packaging.description import refuse_words
+from mikata.packaging.exporting import Exported, export
 from mikata.packaging.trained import Evaluated, Trained, formula_image
 from mikata.packaging.writer import FILES, refuse_target, write, zip_package
 
@@ -9,9 +10,11 @@ __all__ = [
     "FILES",
     "CheckReport",
     "Evaluated",
+    "Exported",
     "FormatCheck",
     "Trained",
     "check",
+    "export",
     "formula_image",
     "refuse_target",
     "refuse_words",

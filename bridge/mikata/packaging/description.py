@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml  # type: ignore[import-untyped]
@@ -22,10 +22,11 @@ from bioimageio.spec.common import Sha256
 from bioimageio.spec.model import v0_5 as newest
 from pydantic import ValidationError
 
+from mikata.architecture import SelfExplaining
 from mikata.errors import PackageError
 from mikata.language import say
 from mikata.packaging.quiet import quiet
-from mikata.packaging.trained import Trained
+from mikata.packaging.trained import Taking
 
 v0_5: Any = newest  # plain values become the format's own types at run time, which mypy cannot know
 
@@ -38,7 +39,18 @@ TORCHSCRIPT = "weights_torchscript.pt"
 STATE_DICT = "weights_state_dict.pt"
 TEST_INPUT = "test_input.npy"
 TEST_OUTPUT = "test_output.npy"
+TEST_MAPS = "test_maps.npy"
+ONNX = "weights.onnx"
 SAMPLE_INPUT = "sample_input.tif"
+
+OPSET = 17
+"""Of ONNX: the newest that onnxruntime has run for years."""
+
+MAPS = "heat_maps"
+"""Name of the output of a package that explains itself."""
+
+Reader = Literal["deepimagej", "zoo"]
+"""Whom a package is written for: deepImageJ (and all others that read its format), or readers of the newest format."""
 
 _SMALLEST_SCALED = 16  # px; smaller images can be scaled too, but there is hardly anything in them
 
@@ -115,7 +127,14 @@ def nickname(name: str) -> str:
 
 
 def describe(
-    folder: Path, trained: Trained, words: Words, *, dynamic: bool, sums: dict[str, str]
+    folder: Path,
+    trained: Taking,
+    words: Words,
+    *,
+    dynamic: bool,
+    sums: dict[str, str],
+    explaining: SelfExplaining | None = None,
+    reader: Reader = "deepimagej",
 ) -> dict[str, Any]:
     """Return the description of the files in `folder`, in plain values for YAML.
 
@@ -127,6 +146,10 @@ def describe(
         Whether the TorchScript takes images of other sizes: any that it scales, or from the network's size on.
     sums:
         sha256 of each file.
+    explaining:
+        The network with its heat maps, where they are its second output.
+    reader:
+        Whether the newest format is taken one step down for deepImageJ.
 
     Raises
     ------
@@ -161,8 +184,11 @@ def describe(
                 architecture=v0_5.ArchitectureFromFileDescr(
                     source=Path(ARCHITECTURE),
                     sha256=Sha256(sums[ARCHITECTURE]),
-                    callable="Classifier",
-                    kwargs=dict(trained.classifier.configuration),
+                    callable=type(explaining or trained.classifier).__name__,
+                    kwargs={
+                        **({} if explaining is None else explaining.reading),
+                        **trained.classifier.configuration,
+                    },
                 ),
             )
             torchscript = v0_5.TorchscriptWeightsDescr(
@@ -178,9 +204,14 @@ def describe(
                 documentation=_file(README, sums),
                 covers=[_file(COVER, sums)],
                 tags=list(dict.fromkeys([*own_tags, *words.tags])),
-                inputs=[_input(trained, dynamic, sums)],
-                outputs=[_output(trained, sums)],
-                weights=v0_5.WeightsDescr(pytorch_state_dict=state_dict, torchscript=torchscript),
+                inputs=[_input(trained, dynamic, sums, alone=explaining is not None)],
+                outputs=[
+                    _output(trained, sums),
+                    *([] if explaining is None else [_maps(trained, dynamic, sums)]),
+                ],
+                weights=v0_5.WeightsDescr(
+                    pytorch_state_dict=state_dict, torchscript=torchscript, **_onnx(sums)
+                ),
                 attachments=[_file("training.json", sums)],
                 version="0.1.0",
                 timestamp=datetime.now(UTC).replace(microsecond=0),
@@ -190,7 +221,8 @@ def describe(
         raise PackageError(
             say("The package's description is not valid: {reasons}.", reasons=_reasons(error))
         ) from error
-    return _for_deepimagej(dump_description(description), nickname(name))
+    content = dump_description(description)
+    return _for_deepimagej(content, nickname(name)) if reader == "deepimagej" else dict(content)
 
 
 def to_yaml(description: dict[str, Any]) -> str:
@@ -214,7 +246,22 @@ def _file(name: str, sums: dict[str, str]) -> Any:
     return v0_5.FileDescr(source=Path(name), sha256=Sha256(sums[name]))
 
 
-def _input(trained: Trained, dynamic: bool, sums: dict[str, str]) -> Any:
+def _onnx(sums: dict[str, str]) -> dict[str, Any]:
+    """The entry for ONNX, where there is such a file: what is given as None would be written as null."""
+    if ONNX not in sums:
+        return {}
+    described = v0_5.OnnxWeightsDescr(
+        source=Path(ONNX), sha256=Sha256(sums[ONNX]), opset_version=OPSET, parent="pytorch_state_dict"
+    )
+    return {"onnx": described}
+
+
+def _batch(alone: bool) -> Any:
+    """The axis of images; a network whose backward pass is written out takes one image at a time."""
+    return v0_5.BatchAxis(size=1) if alone else v0_5.BatchAxis()
+
+
+def _input(trained: Taking, dynamic: bool, sums: dict[str, str], *, alone: bool) -> Any:
     height, width = trained.size
 
     smallest = _SMALLEST_SCALED if trained.fit == "resize" else max(height, width)
@@ -228,7 +275,7 @@ def _input(trained: Trained, dynamic: bool, sums: dict[str, str]) -> Any:
         id=v0_5.TensorId("input"),
         description=f"Values in {unit}, not normalised: that happens inside the network."[:128],
         axes=[
-            v0_5.BatchAxis(),
+            _batch(alone),
             v0_5.ChannelAxis(channel_names=names),
             v0_5.SpaceInputAxis(id=v0_5.AxisId("y"), size=side(height)),
             v0_5.SpaceInputAxis(id=v0_5.AxisId("x"), size=side(width)),
@@ -240,7 +287,28 @@ def _input(trained: Trained, dynamic: bool, sums: dict[str, str]) -> Any:
     )
 
 
-def _output(trained: Trained, sums: dict[str, str]) -> Any:
+def _maps(trained: Taking, dynamic: bool, sums: dict[str, str]) -> Any:
+    def side(axis: str, length: int) -> Any:
+        if not dynamic:
+            return length
+        return v0_5.SizeReference(tensor_id=v0_5.TensorId("input"), axis_id=v0_5.AxisId(axis))
+
+    height, width = trained.size
+    return v0_5.OutputTensorDescr(
+        id=v0_5.TensorId(MAPS),
+        description="Grad-CAM: where the image speaks for each class (or raises the value); from 0 up, no probability.",
+        axes=[
+            v0_5.BatchAxis(),
+            v0_5.ChannelAxis(channel_names=list(trained.classes) or ["value"]),
+            v0_5.SpaceOutputAxis(id=v0_5.AxisId("y"), size=side("y", height)),
+            v0_5.SpaceOutputAxis(id=v0_5.AxisId("x"), size=side("x", width)),
+        ],
+        data=v0_5.IntervalOrRatioDataDescr(type="float32"),
+        test_tensor=_file(TEST_MAPS, sums),
+    )
+
+
+def _output(trained: Taking, sums: dict[str, str]) -> Any:
     if trained.classifier.target is not None:
         unit = trained.classifier.unit
         said = f"The value, in {unit}." if unit else "The value, in the unit of the training values."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +14,42 @@ from PIL import Image as Picture
 from mikata.architecture import TIMM
 from mikata.packaging.description import (
     ARCHITECTURE,
+    MAPS,
+    ONNX,
     RESEARCH_USE,
     SAMPLE_INPUT,
     STATE_DICT,
     TEST_INPUT,
+    TEST_MAPS,
     TEST_OUTPUT,
     TORCHSCRIPT,
     Words,
 )
-from mikata.packaging.trained import Evaluated, EvaluatedValues, ScoreLike, Trained
+from mikata.packaging.trained import Evaluated, EvaluatedValues, ScoreLike, Taking, Trained
 
 _COVER_SIDE = 256
 _BAR = np.array([38, 122, 181], np.uint8)
 _BACK = np.array([244, 244, 244], np.uint8)
+
+
+VALIDATION, DATA, TRAINING = "Validation", "Data", "How it was trained"
+"""Headings of the README's sections that are of the network, whatever package it is in."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What the README says of a package's heat maps.
+
+    Attributes
+    ----------
+    layer:
+        The network's layer that they are read from.
+    grid:
+        Its height and width in cells.
+    """
+
+    layer: str
+    grid: tuple[int, int]
 
 
 def _needs(network: str) -> str:
@@ -35,6 +60,48 @@ def readme(
     trained: Trained, words: Words, report: Evaluated | EvaluatedValues | None, *, dynamic: bool
 ) -> str:
     """The README of a package, in Markdown."""
+    values = trained.classifier.target is not None
+    told = {
+        VALIDATION: [
+            *_figures(trained, report),
+            "",
+            f"To validate it on images of your own, predict images whose {'value' if values else 'class'} is known and "
+            "that come from patients or samples it has not seen, and compare the "
+            f"{'values (Bland-Altman)' if values else 'classes'}; give the number of patients and an interval with the "
+            "result.",
+        ],
+        DATA: [
+            _plain(words.data) if words.data else "The training data are not described. Ask the authors.",
+            "",
+            "The test and sample images in this package are made by formula or of open licence.",
+        ],
+        TRAINING: [_plain(trained.methods)],
+    }
+    return page(trained, words, told, dynamic=dynamic)
+
+
+def page(
+    trained: Taking,
+    words: Words,
+    told: dict[str, list[str]],
+    *,
+    dynamic: bool,
+    maps: Maps | None = None,
+    onnx: bool = False,
+) -> str:
+    """The README of a package, in Markdown.
+
+    Parameters
+    ----------
+    told:
+        The lines of the sections `VALIDATION`, `DATA` and `TRAINING`.
+    dynamic:
+        Whether images of other sizes are taken.
+    maps:
+        Of a package that explains itself.
+    onnx:
+        Whether there is an ONNX file.
+    """
     configuration = trained.classifier.configuration
     low, high = trained.value_range
     values = trained.classifier.target is not None
@@ -54,28 +121,11 @@ def readme(
         f"Normalisation and {'the way back to the value' if values else 'softmax'} are inside the network: give it "
         "the values as they are.",
         "",
-        "## Validation",
-        "",
-        *_figures(trained, report),
-        "",
-        f"To validate it on images of your own, predict images whose {'value' if values else 'class'} is known and "
-        "that come from patients or samples it has not seen, and compare the "
-        f"{'values (Bland-Altman)' if values else 'classes'}; give the number of patients and an interval with the "
-        "result.",
-        "",
-        "## Data",
-        "",
-        _plain(words.data) if words.data else "The training data are not described. Ask the authors.",
-        "",
-        "The test and sample images in this package are made by formula or of open licence.",
-        "",
-        "## How it was trained",
-        "",
-        _plain(trained.methods),
-        "",
+        *([] if maps is None else [*_heat(trained, maps), ""]),
+        *(line for name in (VALIDATION, DATA, TRAINING) for line in (f"## {name}", "", *told[name], "")),
         "## Use in ImageJ or Fiji with deepImageJ 3",
         "",
-        *_deepimagej(trained, dynamic),
+        *_deepimagej(trained, dynamic, maps),
         "",
         "## Use with Mikata",
         "",
@@ -90,6 +140,8 @@ def readme(
         f"- `{STATE_DICT}`, `{ARCHITECTURE}`: the same network for Python ({_needs(configuration['network'])})",
         f"- `{TEST_INPUT}`, `{TEST_OUTPUT}`: what goes in and must come out; `{SAMPLE_INPUT}`: the same "
         "input as an image",
+        *([] if maps is None else [f"- `{TEST_MAPS}`: the heat maps that must come out"]),
+        *([f"- `{ONNX}`: the network for readers of ONNX"] if onnx else []),
         "- `training.json`: how it was trained",
         "",
         "## Authors and licence",
@@ -103,7 +155,37 @@ def readme(
     return "\n".join(lines) + "\n"
 
 
-def _classes(trained: Trained) -> list[str]:
+def _heat(trained: Taking, maps: Maps) -> list[str]:
+    rows, columns = maps.grid
+    values = trained.classifier.target is not None
+    each = "the value" if values else "each class"
+    return [
+        "## Heat maps",
+        "",
+        f"Beside {'the value' if values else 'the probabilities'} the network gives a heat map of {each} (output "
+        f"`{MAPS}`{'' if values else ', one channel a class, in the order of the table above'}): Grad-CAM (Selvaraju "
+        "et al. 2017, doi 10.1109/ICCV.2017.74), computed inside the network with its gradients, by deepImageJ or any "
+        "other reader, without Python.",
+        "",
+        f"- Bright is where the layer `{maps.layer}` speaks for the {'value being large' if values else 'class'}. The "
+        f"layer sees the image as {columns} x {rows} cells (width x height): a map is no finer than that, and what "
+        "looks like an outline in it is interpolated.",
+        "- The heat is from 0 up, in the unit of the score before the softmax, not scaled: set the same display range "
+        "to compare maps. It is no probability."
+        if not values
+        else "- The heat is from 0 up and not scaled: set the same display range to compare maps. It is no probability.",
+        "- A map shows where this network looked, not where a finding is. A map without heat says that nothing in the "
+        "layer speaks for the class. Whether the maps of this network can be relied on, Mikata's controls tell "
+        "(`mikata grad-cam --controls`)."
+        if not values
+        else "- A map shows where this network looked, not where a finding is. Whether the maps of this network can be "
+        "relied on, Mikata's controls tell (`mikata grad-cam --controls`).",
+        "- They are the maps of `mikata grad-cam`: the difference on other images was measured when this package was "
+        "written and is below 0.0001 of the largest heat.",
+    ]
+
+
+def _classes(trained: Taking) -> list[str]:
     return [
         f"A classifier (`{trained.classifier.configuration['network']}`) for {len(trained.classes)} classes, trained "
         "with Mikata. Input: an image. Output: one probability a class, which add up to 1.",
@@ -114,7 +196,7 @@ def _classes(trained: Trained) -> list[str]:
     ]
 
 
-def _value(trained: Trained) -> list[str]:
+def _value(trained: Taking) -> list[str]:
     assert trained.classifier.target is not None
     mean, std = trained.classifier.target
     unit = _plain(trained.classifier.unit)
@@ -173,14 +255,15 @@ def _channels(channels: int) -> str:
     return f"Images with {channels} channels."
 
 
-def _size(trained: Trained, dynamic: bool) -> str:
+def _size(trained: Taking, dynamic: bool) -> str:
     height, width = trained.size
     if trained.fit == "resize" and dynamic:
         return f"Of any size: the network scales them to {width} x {height} px (width x height) by itself."
     if trained.fit == "resize":
         return f"Exactly {width} x {height} px (width x height). Mikata scales images to this size by itself."
+    least = "at least" if dynamic else "exactly"
     return (
-        f"At their own scale, at least {width} x {height} px (width x height). Pixels must be of the size "
+        f"At their own scale, {least} {width} x {height} px (width x height). Pixels must be of the size "
         "that the training images' were."
     )
 
@@ -235,9 +318,14 @@ def _row(name: str, score: ScoreLike) -> str:
     )
 
 
-def _deepimagej(trained: Trained, dynamic: bool) -> list[str]:
+def _deepimagej(trained: Taking, dynamic: bool, maps: Maps | None) -> list[str]:
     height, width = trained.size
-    if not dynamic:
+    if not dynamic and trained.fit == "native":
+        size = (
+            f"Cut out exactly {width} x {height} px first (Image > Crop), at the image's own scale: a larger image is "
+            "cut into tiles, and the result is that of one tile."
+        )
+    elif not dynamic:
         size = (
             f"Scale the image to exactly {width} x {height} px first (Image > Scale...): a larger one is cut "
             "into tiles, and the result is that of one tile. ImageJ scales otherwise than Mikata, which changes "
@@ -247,10 +335,12 @@ def _deepimagej(trained: Trained, dynamic: bool) -> list[str]:
         size = "The image may have any size: the network scales it, as Mikata does."
     else:
         size = f"The image must have at least {width} x {height} px."
+    values = trained.classifier.target is not None
+    result = f"an image of 1 x 1 px {'whose value is the result' if values else 'with one channel a class'}"
     return [
-        "Install the zip from deepImageJ's menu, open an image and run it; the result is an image of "
-        f"1 x 1 px {'whose value is the result' if trained.classifier.target else 'with one channel a class'}. "
-        "As a macro:",
+        "Install the zip from deepImageJ's menu, open an image and run it; the result is "
+        + (f"{result}. " if maps is None else _both(result, values))
+        + "As a macro:",
         "",
         "```",
         'run("DeepImageJ Run", "model_path=[MODEL FOLDER] input_path=[IMAGE.tif] output_folder=[RESULTS] '
@@ -270,6 +360,34 @@ def _deepimagej(trained: Trained, dynamic: bool) -> list[str]:
             else []
         ),
     ]
+
+
+def _both(result: str, values: bool) -> str:
+    shown = (
+        "one picture"
+        if values
+        else "a stack with one channel a class (the slider below it changes the class)"
+    )
+    return (
+        f"two images: {result}, and the heat maps, {shown}. To see a map in colour, choose Image > Lookup Tables > "
+        "Fire; to lay it over the image, open the image, choose Image > Overlay > Add Image... and take the map "
+        f"with an opacity of 50 %. A macro finds them as `IMAGE_{'value' if values else 'probabilities'}.tif` and "
+        f"`IMAGE_{MAPS}.tif` in the folder of results. "
+    )
+
+
+def sections(text: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """The lines of a README's sections of these headings, without empty ones around them; absent ones are left out."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            name = line.removeprefix("## ").strip()
+            continue
+        if name in names:
+            found.setdefault(name, []).append(line.rstrip())
+    joined = {name: "\n".join(lines).strip("\n").split("\n") for name, lines in found.items()}
+    return {name: lines for name, lines in joined.items() if any(lines)}
 
 
 def _plain(text: str) -> str:

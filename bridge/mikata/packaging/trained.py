@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mikata.architecture import Classifier
 
 
-class Trained(Protocol):
-    """A trained classifier with its record: what the training returns."""
+class Taking(Protocol):
+    """A classifier and what it takes; `mikata.networks.Model` is one."""
 
     @property
     def classifier(self) -> Classifier:
@@ -41,6 +41,10 @@ class Trained(Protocol):
     @property
     def value_range(self) -> tuple[float, float]:
         """Smallest and largest value of the training images."""
+
+
+class Trained(Taking, Protocol):
+    """A trained classifier with its record: what the training returns."""
 
     @property
     def grouping(self) -> str:
@@ -204,7 +208,7 @@ class EvaluatedValues(Protocol):
         """All figures as plain JSON values."""
 
 
-def formula_image(trained: Trained) -> NDArray[np.float32]:
+def formula_image(trained: Taking) -> NDArray[np.float32]:
     """Return a test image (C, H, W) made by formula, so that no patient's image goes into a package.
 
     Two waves, fine and coarse, under a slow shade, other phases in each channel, whole numbers that

@@ -53,15 +53,14 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
         If the traced network gives other outputs.
     """
     try:
-        with _plain_attention(), warnings.catch_warnings(), torch.no_grad():
+        with plain_attention(), warnings.catch_warnings(), torch.no_grad():
             # torch's own TorchScript deprecation, and its hints about sizes that become constants: what
             # the traced network really gives is measured below
             warnings.simplefilter("ignore")
             # a network that scales images is traced while it does so, on one of another size
             example = x if classifier.size is None else F.pad(x, (0, 29, 0, 17), mode="replicate")
             traced = torch.jit.trace(classifier, example, check_trace=False)  # type: ignore[no-untyped-call]
-            buffer = io.BytesIO()
-            torch.jit.save(traced, buffer)
+            data = saved(traced)
     except (RuntimeError, ValueError) as error:
         raise NetworkError(
             say(
@@ -70,7 +69,6 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
                 reason=str(error).splitlines()[0].rstrip(".。"),
             )
         ) from error
-    data = _without_source_names(buffer.getvalue())
     difference = _difference(data, classifier, x)
     if not difference <= TOLERANCE:
         values = {"network": classifier.configuration["network"], "difference": difference}
@@ -85,6 +83,13 @@ def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
             say("{network} gives other probabilities as TorchScript (difference {difference:.2g}).", **values)
         )
     return data
+
+
+def saved(traced: torch.jit.ScriptModule) -> bytes:
+    """A traced network as a file's content, without the names of source files."""
+    buffer = io.BytesIO()
+    torch.jit.save(traced, buffer)
+    return _without_source_names(buffer.getvalue())
 
 
 def runs_at_other_sizes(torchscript: bytes, classifier: Classifier, x: Tensor) -> bool:
@@ -103,7 +108,7 @@ def runs_at_other_sizes(torchscript: bytes, classifier: Classifier, x: Tensor) -
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
+def plain_attention() -> Iterator[None]:
     """Attention as plain operations in a block: libtorch 1.13.1, which deepImageJ may run, has no others."""
     fused, fast_path = F.scaled_dot_product_attention, torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

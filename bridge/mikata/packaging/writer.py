@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,12 @@ from mikata.packaging import pages, weights
 from mikata.packaging.description import (
     ARCHITECTURE,
     COVER,
+    ONNX,
     README,
     SAMPLE_INPUT,
     STATE_DICT,
     TEST_INPUT,
+    TEST_MAPS,
     TEST_OUTPUT,
     TORCHSCRIPT,
     Words,
@@ -53,7 +55,10 @@ FILES = (
     TEST_OUTPUT,
     SAMPLE_INPUT,
 )
-"""All files of a package, in the order in which a zip holds them."""
+"""The files that each package has, in the order in which a zip holds them."""
+
+MORE_FILES = (TEST_MAPS, ONNX)
+"""Those that only some have; in a zip they come last."""
 
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", "__pycache__"}  # what systems leave in folders
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -152,20 +157,26 @@ def write(
         STATE_DICT: weights.state_dict_bytes(classifier),
         TORCHSCRIPT: torchscript,
         ARCHITECTURE: Path(mikata.architecture.__file__).read_bytes().replace(b"\r\n", b"\n"),
-        TEST_INPUT: _npy(x.numpy()),
-        TEST_OUTPUT: _npy(output.numpy()),
-        SAMPLE_INPUT: _tiff(plane),
-        COVER: pages.cover(plane, _bars(classifier, output)) if cover is None else pages.png(cover),
+        TEST_INPUT: npy(x.numpy()),
+        TEST_OUTPUT: npy(output.numpy()),
+        SAMPLE_INPUT: tiff(plane),
+        COVER: pages.cover(plane, bars(classifier, output)) if cover is None else pages.png(cover),
         TRAINING_FILE: _training_record(trained, name, report),
         README: pages.readme(trained, words, report, dynamic=dynamic).encode(),
     }
     with written_folder(target) as beside:
-        for file, content in files.items():
-            (beside / file).write_bytes(content)
-        sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
-        described = describe(beside, trained, words, dynamic=dynamic, sums=sums)
-        (beside / DESCRIPTION_FILE).write_text(to_yaml(described), encoding="utf-8", newline="\n")
+        fill(beside, files, lambda sums: describe(beside, trained, words, dynamic=dynamic, sums=sums))
     return folder
+
+
+def fill(
+    folder: Path, files: Mapping[str, bytes], described: Callable[[dict[str, str]], dict[str, Any]]
+) -> None:
+    """Write a package's files, and then what `described` makes of their sha256."""
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
+    sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    (folder / DESCRIPTION_FILE).write_text(to_yaml(described(sums)), encoding="utf-8", newline="\n")
 
 
 def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Path:
@@ -187,14 +198,17 @@ def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Pat
         raise OutputError(
             say("{path} is already there. Choose another name, or allow it to be replaced.", path=zip_path)
         )
+    names = (*FILES, *(name for name in MORE_FILES if (folder / name).is_file()))
     beside = zip_path.with_name(f".{zip_path.name}.{os.getpid()}")
     try:
         zip_path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(beside, "w", compresslevel=6) as archive:
-            for name in FILES:
+            for name in names:
                 member = zipfile.ZipInfo(name, _ZIP_EPOCH)
                 # weights hardly shrink, and take minutes to try where a network is large
-                member.compress_type = zipfile.ZIP_STORED if name.endswith(".pt") else zipfile.ZIP_DEFLATED
+                member.compress_type = (
+                    zipfile.ZIP_STORED if name.endswith((".pt", ".onnx")) else zipfile.ZIP_DEFLATED
+                )
                 member.external_attr = 0o644 << 16
                 large = (folder / name).stat().st_size >= zipfile.ZIP64_LIMIT
                 with (folder / name).open("rb") as source, archive.open(member, "w", force_zip64=large) as to:
@@ -240,7 +254,7 @@ def refuse_target(folder: Path, overwrite: bool) -> None:
                 folder=folder,
             )
         )
-    others = sorted(entries - set(FILES))
+    others = sorted(entries - {*FILES, *MORE_FILES})
     if others:
         raise OutputError(
             say(
@@ -275,7 +289,7 @@ def _training_record(trained: Trained, name: str, report: Evaluated | EvaluatedV
         ) from error
 
 
-def _bars(classifier: Classifier, output: Tensor) -> NDArray[np.float32]:
+def bars(classifier: Classifier, output: Tensor) -> NDArray[np.float32]:
     """What the cover shows of an output (1, K): probabilities; of a value, the share of training values below it.
 
     That share is of a normal distribution with their mean and standard deviation.
@@ -286,13 +300,15 @@ def _bars(classifier: Classifier, output: Tensor) -> NDArray[np.float32]:
     return np.asarray(torch.special.ndtr((output[0] - mean) / std).numpy(), np.float32)
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def npy(array: NDArray[Any]) -> bytes:
+    """An array as a file's content."""
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     return buffer.getvalue()
 
 
-def _tiff(plane: NDArray[np.float32]) -> bytes:
+def tiff(plane: NDArray[np.float32]) -> bytes:
+    """An image (C, H, W) as ImageJ's TIFF."""
     buffer = io.BytesIO()
     array, axes = (plane[0], "YX") if plane.shape[0] == 1 else (plane, "CYX")
     tifffile.imwrite(

@@ -374,6 +374,10 @@ class Variant:
     zipped: bool = False
     status: str = ""
     """Of the point where it is not ``passed`` (0) or ``failed``."""
+    sizes: str = "100x131"
+    """Images that the judge runs besides the test tensor."""
+    chance: bool = False
+    """Whether the judge's verdict is by chance."""
 
     def build(self) -> tuple[Description, Files]:
         """Description and files, in memory."""
@@ -412,11 +416,14 @@ def _two(**other: Any) -> tuple[tuple[str, Any], ...]:
 
 
 _GAINS = _step("scale_linear", axis="channel", gain=[0.5, 2.0], offset=[1.0, 9.0])
-_STATE = {"source": "state.pt", "pytorch_version": "2.0.0", "architecture": {"source": "architecture.py", "callable": "Small"}}
+_STATE = {
+    "source": "state.pt",
+    "pytorch_version": "2.0.0",
+    "architecture": {"source": "architecture.py", "callable": "Small"},
+}
 _BESIDE = (_set("weights/pytorch_state_dict", _STATE),)
 _STATE_FILES = (_add("state.pt", state_dict(Small())), _add("architecture.py", ARCHITECTURE))
 _ONNX = _set("weights/onnx", {"source": "weights.onnx", "opset_version": 18})
-_OTHER = "axis_id"
 
 VARIANTS = (
     # good
@@ -433,7 +440,7 @@ VARIANTS = (
     Variant("uint8", settings=(("dtype", "uint8"),)),
     Variant("uint16", settings=(("dtype", "uint16"),)),
     Variant("halo", change=(_halo(4),)),
-    Variant("output_unit", change=(_set("outputs/0/axes/3/unit", "micrometer"),)),
+    Variant("output_unit", change=tuple(_set(f"{t}/0/axes/{n}/unit", "micrometer") for t in ("inputs", "outputs") for n in (2, 3))),
     Variant("classifier", network=Classes, change=(_fixed,)),
     Variant("batch_norm", network=lambda: Small(norm="batch")),
     Variant("instance_norm", network=lambda: Small(norm="instance")),
@@ -454,7 +461,7 @@ VARIANTS = (
     Variant("newest_format", 2, change=(_newest,)),
     Variant("cover_as_map", 2, change=(_set("covers", [{"source": "cover.png"}]),)),
     Variant("documentation_as_map", 2, change=(_set("documentation", {"source": "README.md"}),)),
-    Variant("newest_with_strings", 2, change=(_set("format_version", "0.5.12"),)),
+    Variant("newest_with_strings", 2, change=(_set("format_version", "0.5.12"),), status="warning"),
     Variant("no_id", 3, change=(_set("config", {"deepimagej": {"allow_tiling": True}}),)),
     Variant("pth", 4, change=(_set("weights/torchscript/source", "weights.pth"),), files=(_rename("weights.pt", "weights.pth"),)),
     Variant("weights_in_folder", 4, change=(_set("weights/torchscript/source", "w/weights.pt"),), files=(_rename("weights.pt", "w/weights.pt"),)),
@@ -465,26 +472,26 @@ VARIANTS = (
     Variant("no_channel_names", 6, change=(_drop("inputs/0/axes/1/channel_names"), _set("inputs/0/axes/1/size", 1))),
     Variant("channels_by_reference", 6, change=(_set("outputs/0/axes/1", {"type": "channel", "size": {"tensor_id": "input", "axis_id": "channel"}}),), network=lambda: Small(out=1)),
     Variant("min_off_step", 7, change=(_set("inputs/0/axes/2/size", {"min": 33, "step": 2}),)),
-    Variant("large_step", 7, change=(_set("inputs/0/axes/2/size", {"min": 128, "step": 128}), _set("inputs/0/axes/3/size", {"min": 128, "step": 128})), settings=(("height", 128), ("width", 128)), status="warning"),
+    Variant("large_step", 7, change=(_set("inputs/0/axes/2/size", {"min": 128, "step": 128}), _set("inputs/0/axes/3/size", {"min": 128, "step": 128})), settings=(("height", 128), ("width", 128)), status="warning", sizes="257x300"),
     Variant("output_scale", 8, change=(_set("outputs/0/axes/2/scale", 0.5), _set("outputs/0/axes/3/scale", 0.5)), network=Doubled),
     Variant("instance_norm_halo", 9, network=lambda: Small(norm="instance"), change=(_halo(8),)),
-    Variant("float64", 10, settings=(("dtype", "float64"),)),
-    Variant("int64", 10, settings=(("dtype", "int64"),)),
-    Variant("int32", 10, settings=(("dtype", "int32"),)),
+    Variant("float64", 10, settings=(("dtype", "float64"),), status="warning"),
+    Variant("int64", 10, settings=(("dtype", "int64"),), status="warning"),
+    Variant("int32", 10, settings=(("dtype", "int32"),), status="warning"),
     Variant("softmax", 12, change=(_post(_step("softmax", axis="channel")),), network=lambda: Small(last=""), settings=(("finished", lambda y: torch.softmax(y, 1)),)),
     Variant("scale_mean_variance", 12, change=(_post(_step("scale_mean_variance", reference_tensor="input", axes=["channel", "y", "x"])),)),
     Variant("one_bound", 12, change=(_post(_step("clip", min=0.2)),), settings=(("finished", lambda y: y.clamp(min=0.2)),)),
     Variant("fixed_lists", 12, change=(_pre(_step("fixed_zero_mean_unit_variance", axis="channel", mean=[10.0, 20.0], std=[2.0, 3.0])),), settings=_two(processed=lambda x: (x - torch.tensor([10.0, 20.0]).view(1, 2, 1, 1)) / torch.tensor([2.0, 3.0]).view(1, 2, 1, 1))),
-    Variant("unknown_operation", 12, change=(_pre(_step("histogram_match")),)),
+    Variant("unknown_operation", 11, change=(_pre(_step("histogram_match")),)),
     Variant("zero_mean_planes", 13, change=(_pre(_step("zero_mean_unit_variance", axes=["y", "x"])),), settings=_two(processed=_zero_mean_planes)),
     Variant("linear_lists", 13, change=(_pre(_GAINS),), settings=_two(processed=_gains)),
     Variant("reference_range", 14, change=(_post(_step("scale_range", reference_tensor="input", axes=["channel", "y", "x"])),)),
     Variant("stardist", 14, change=(_post(_step("stardist_postprocessing", prob_threshold=0.5, nms_threshold=0.4)),)),
     Variant("empty_config", 15, change=(_set("config/deepimagej", {}),)),
     Variant("no_tiling", 15, change=(_set("config/deepimagej", {"allow_tiling": False}),)),
-    Variant("no_version", 16, change=(_drop("weights/torchscript/pytorch_version"),)),
-    Variant("odd_version", 16, change=(_set("weights/torchscript/pytorch_version", "1.4.0"),)),
-    Variant("onnx_beside", 17, change=(_ONNX,), files=(_add("weights.onnx", b"\x08\x09"),)),
+    Variant("no_version", 16, change=(_drop("weights/torchscript/pytorch_version"),), status="warning"),
+    Variant("odd_version", 16, change=(_set("weights/torchscript/pytorch_version", "1.4.0"),), status="warning"),
+    Variant("onnx_beside", 17, change=(_ONNX,), files=(_add("weights.onnx", b"\x08\x09"),), chance=True),
     Variant("state_dict_alone", 17, change=(*_BESIDE, _drop("weights/torchscript")), files=(*_STATE_FILES,)),
     Variant("attention", 18, network=Attention),
     Variant("rms_norm", 18, network=Rms),

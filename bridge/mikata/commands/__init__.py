@@ -10,6 +10,7 @@ from mikata.commands.explain_robustness import robustness
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
+from mikata.commands.package import check_package
 from mikata.commands.predict import predict
 from mikata.commands.stages import compare, derive, search
 
@@ -29,6 +30,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         agreement,
         region_overlap,
         robustness,
+        check_package,
         doctor,
     )
 )
@@ -36,6 +38,7 @@ COMMANDS: tuple[Command, ...] = tuple(
 __all__ = [
     "COMMANDS",
     "agreement",
+    "check_package",
     "compare",
     "derive",
     "doctor",

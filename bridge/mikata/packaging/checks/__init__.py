@@ -114,7 +114,9 @@ def examine_package(path: Path, reader: Reader = "both", *, progress: Progress =
         )
 
 
-def _deepimagej(package: Package, found: Sequence[Tensor], script: Script | None, problem: str) -> list[Finding]:
+def _deepimagej(
+    package: Package, found: Sequence[Tensor], script: Script | None, problem: str
+) -> list[Finding]:
     eleven, twelve, thirteen, fourteen = operations(found)
     return [
         points.name_of_description(package),
@@ -157,7 +159,7 @@ def _described(package: Package) -> tuple[Any, tuple[str, ...]]:
     content: dict[str, Any] = dict(package.description)
     try:
         with quiet():
-            model = build_description(content, context=ValidationContext(perform_io_checks=False))  # type: ignore[arg-type]
+            model = build_description(content, context=ValidationContext(perform_io_checks=False))
     # a description can be wrong in ways that its validation does not expect
     except Exception as error:
         return None, (f"{type(error).__name__}: {str(error)[:200]}",)
@@ -178,7 +180,10 @@ def _valid(reasons: tuple[str, ...], reader: Reader) -> Finding:
         "description",
         # deepImageJ reads less strictly
         "warning" if reader == "deepimagej" else "failed",
-        say("bioimageio.spec finds the description invalid: {reasons}.", reasons="; ".join(reasons[:3])[:600].rstrip(".")),
+        say(
+            "bioimageio.spec finds the description invalid: {reasons}.",
+            reasons="; ".join(reasons[:3])[:600].rstrip("."),
+        ),
         say("Readers of the zoo refuse it."),
         say("Correct these fields."),
     )
@@ -204,7 +209,9 @@ def _newest(package: Package) -> Finding:
     newest = str(v0_5.ModelDescr.implemented_format_version)
     version = str(package.description["format_version"])
     if version == newest:
-        return Finding("format", "passed", say("format_version is the newest known ({version}).", version=version))
+        return Finding(
+            "format", "passed", say("format_version is the newest known ({version}).", version=version)
+        )
     return Finding(
         "format",
         "warning",

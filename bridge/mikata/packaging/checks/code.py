@@ -136,16 +136,14 @@ def _refuse_growth(archive: zipfile.ZipFile, size: int) -> None:
     code = sum(m.file_size for m in archive.infolist() if "/code/" in m.filename)
     other = sum(m.file_size for m in archive.infolist() if "/code/" not in m.filename)
     if code > 20 * _LARGEST_CODE or other > size:
-        raise UnreadableError(
-            say("{size} bytes of it would grow to {grown}", size=size, grown=code + other)
-        )
+        raise UnreadableError(say("{size} bytes of it would grow to {grown}", size=size, grown=code + other))
 
 
 def _functions(archive: zipfile.ZipFile) -> dict[str, ast.FunctionDef]:
     found: dict[str, ast.FunctionDef] = {}
     total = 0
     for member in archive.infolist():
-        root, separator, inner = member.filename.partition("/code/")
+        _, separator, inner = member.filename.partition("/code/")
         if not separator or PurePosixPath(inner).suffix != ".py":
             continue
         total += member.file_size
@@ -175,4 +173,3 @@ def _modules(module: ScriptedModule, prefix: str = "", depth: int = 0) -> list[t
         if isinstance(value, ScriptedModule):
             found += _modules(value, f"{prefix}{name}.", depth + 1)
     return found
-

@@ -87,7 +87,9 @@ _DEEPEST_CALL = 64
 _LARGEST_TENSOR = 2**29  # numbers: 2 GB
 
 
-class _Returned(Exception):  # noqa: N818  # no error: how a return leaves the branches around it
+class _Returned(Exception):
+    """No error: how a return leaves the branches around it."""
+
     def __init__(self, value: Any) -> None:
         self.value = value
 
@@ -307,7 +309,11 @@ class _Walker:
         for tensor in result if isinstance(result, list | tuple) else [result]:
             if isinstance(tensor, Tensor) and tensor.numel() > _LARGEST_TENSOR:
                 raise UnreadableError(
-                    say("{operation} in it gives {count} numbers at once", operation=name, count=tensor.numel())
+                    say(
+                        "{operation} in it gives {count} numbers at once",
+                        operation=name,
+                        count=tensor.numel(),
+                    )
                 )
         return result
 

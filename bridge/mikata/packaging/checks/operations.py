@@ -53,7 +53,9 @@ def _failing(steps: Sequence[tuple[Tensor, Step]]) -> Finding:
         return Finding(
             "12",
             "failed",
-            say("Operations, or arguments of them, on which deepImageJ stops: {steps}.", steps=_listed(wrong)),
+            say(
+                "Operations, or arguments of them, on which deepImageJ stops: {steps}.", steps=_listed(wrong)
+            ),
             say(
                 "deepImageJ has no softmax and no scale_mean_variance, wants both bounds of clip, and one number for "
                 "mean and std of fixed_zero_mean_unit_variance."
@@ -117,7 +119,9 @@ def _others(steps: Sequence[tuple[Tensor, Step]]) -> Finding:
             "14",
             "failed",
             say("Operations that refer to another tensor: {steps}.", steps=_listed(referring)),
-            say("deepImageJ ignores reference_tensor and reckons with the tensor itself: the results are wrong."),
+            say(
+                "deepImageJ ignores reference_tensor and reckons with the tensor itself: the results are wrong."
+            ),
             say("Do this inside the network, or leave reference_tensor out."),
         )
     return Finding("14", "passed", say("No operation refers to another tensor or program."))

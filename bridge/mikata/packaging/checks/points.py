@@ -33,7 +33,10 @@ def name_of_description(package: Package) -> Finding:
         "failed",
         say("The description is {file}.", file=package.described_by),
         say("deepImageJ lists only models with {file} at the top level.", file=DESCRIPTION_FILE),
-        say("Move all files to the top level of the zip and name the description {file}.", file=DESCRIPTION_FILE),
+        say(
+            "Move all files to the top level of the zip and name the description {file}.",
+            file=DESCRIPTION_FILE,
+        ),
     )
 
 
@@ -45,8 +48,14 @@ def format_version(package: Package) -> Finding:
         return Finding(
             "2",
             "failed",
-            say("{file}: {fields} written as a map with source.", file=package.described_by, fields=", ".join(fields)),
-            say("deepImageJ wants plain text there and stops with a ClassCastException; formats from 0.5.11 write maps."),
+            say(
+                "{file}: {fields} written as a map with source.",
+                file=package.described_by,
+                fields=", ".join(fields),
+            ),
+            say(
+                "deepImageJ wants plain text there and stops with a ClassCastException; formats from 0.5.11 write maps."
+            ),
             say("Write format_version: 0.5.10, documentation: README.md and covers: [cover.png]."),
         )
     patch = version.removeprefix("0.5.").partition(".")[0]
@@ -60,7 +69,9 @@ def format_version(package: Package) -> Finding:
             ),
             say("Write format_version: 0.5.10."),
         )
-    return Finding("2", "passed", say("format_version {version} is one that deepImageJ reads.", version=version))
+    return Finding(
+        "2", "passed", say("format_version {version} is one that deepImageJ reads.", version=version)
+    )
 
 
 def _as_map(value: object) -> bool:
@@ -72,7 +83,9 @@ def _as_map(value: object) -> bool:
 def has_id(package: Package) -> Finding:
     """Point 3."""
     if package.old or package.config is None:
-        return Finding("3", "not applicable", say("An id is needed only by format 0.5 with the field config."))
+        return Finding(
+            "3", "not applicable", say("An id is needed only by format 0.5 with the field config.")
+        )
     inner = package.config.get("bioimageio")
     nickname = inner.get("nickname") if isinstance(inner, Mapping) else None
     if package.description.get("id") or nickname:
@@ -106,7 +119,10 @@ def weight_files(package: Package) -> Finding:
             "failed",
             say("{place} is {file}.", place=place, file=source),
             say("deepImageJ loads weights only from the top level, and only files that end in .pt."),
-            say("Move the file beside {file}, let its name end in .pt, and correct the field.", file=DESCRIPTION_FILE),
+            say(
+                "Move the file beside {file}, let its name end in .pt, and correct the field.",
+                file=DESCRIPTION_FILE,
+            ),
         )
     return Finding("4", "passed", say("The weights {file} are at the top level.", file=source))
 
@@ -144,7 +160,9 @@ def channels(package: Package, found: Sequence[Tensor]) -> Finding:
             "6",
             "failed",
             say("A channel axis without channel_names: {places}.", places=", ".join(wrong)),
-            say("deepImageJ counts the names to know how many channels there are; a size or reference is not read."),
+            say(
+                "deepImageJ counts the names to know how many channels there are; a size or reference is not read."
+            ),
             say("Write channel_names: [a name for each channel] there."),
         )
     if not any(a.letter == "c" for t in found for a in t.axes):
@@ -195,7 +213,9 @@ def _axes(pairs: Sequence[tuple[Tensor, Axis]]) -> str:
 def scale(package: Package, found: Sequence[Tensor]) -> Finding:
     """Point 8."""
     if package.old:
-        return Finding("8", "not applicable", say("In format 0.4, scale is the ratio of sizes that deepImageJ wants."))
+        return Finding(
+            "8", "not applicable", say("In format 0.4, scale is the ratio of sizes that deepImageJ wants.")
+        )
     wrong = [
         f"{t.place} {a.letter}: {a.scale:g}"
         for t in found
@@ -223,8 +243,12 @@ def types(found: Sequence[Tensor]) -> Finding:
             "10",
             "warning",
             say("Types that ImageJ does not have: {types}.", types=", ".join(wrong)),
-            say("deepImageJ makes all values 32-bit floating point numbers: whole numbers above 16777216 are rounded."),
-            say("State float32, uint8 or uint16 for inputs, float32 or uint8 for outputs, if the values allow it."),
+            say(
+                "deepImageJ makes all values 32-bit floating point numbers: whole numbers above 16777216 are rounded."
+            ),
+            say(
+                "State float32, uint8 or uint16 for inputs, float32 or uint8 for outputs, if the values allow it."
+            ),
         )
     return Finding("10", "passed", say("All types are ones that ImageJ has."))
 
@@ -232,7 +256,9 @@ def types(found: Sequence[Tensor]) -> Finding:
 def config(package: Package) -> Finding:
     """Point 15."""
     if package.config is None or "deepimagej" not in package.config:
-        return Finding("15", "passed", say("There is no config.deepimagej: deepImageJ then tiles as it needs."))
+        return Finding(
+            "15", "passed", say("There is no config.deepimagej: deepImageJ then tiles as it needs.")
+        )
     inner = package.config["deepimagej"]
     if not isinstance(inner, Mapping) or not inner:
         return Finding(
@@ -245,9 +271,9 @@ def config(package: Package) -> Finding:
     if inner.get("allow_tiling") is not True:
         return Finding(
             "15",
-            "warning",
+            "failed",
             say("config.deepimagej does not allow tiling."),
-            say("deepImageJ then runs each image in one piece, which may need more memory than there is."),
+            say("Without it, deepImageJ makes tiles of sizes that the network does not take, and stops."),
             say("Write allow_tiling: true in config.deepimagej."),
         )
     return Finding("15", "passed", say("config.deepimagej allows tiling."))
@@ -261,13 +287,17 @@ def pytorch_version(package: Package) -> Finding:
     version = str(entry.get("pytorch_version") or "")
     if re.match(r"2\.|1\.13", version):
         return Finding(
-            "16", "passed", say("pytorch_version {version} is run by an engine of deepImageJ.", version=version)
+            "16",
+            "passed",
+            say("pytorch_version {version} is run by an engine of deepImageJ.", version=version),
         )
     return Finding(
         "16",
         "warning",
         say("weights.torchscript.pytorch_version is {version}.", version=version or "-"),
-        say("deepImageJ chooses its engine by it: 2.x runs on 2.0.0, 1.13 on 1.13.1; for others it is by chance."),
+        say(
+            "deepImageJ chooses its engine by it: 2.x runs on 2.0.0, 1.13 on 1.13.1; for others it is by chance."
+        ),
         say("Write the version of PyTorch that made the file."),
     )
 
@@ -280,7 +310,9 @@ def kinds_of_weights(package: Package) -> Finding:
             "17",
             "failed",
             say("There are ONNX weights ({file}).", file=package.source(package.weights["onnx"])),
-            say("deepImageJ may choose them instead of TorchScript; opset 17 crashes Java, newer ones do not load."),
+            say(
+                "deepImageJ may choose them instead of TorchScript; opset 17 crashes Java, newer ones do not load."
+            ),
             say("Make a package for deepImageJ without weights.onnx."),
         )
     if "torchscript" not in kinds:

@@ -73,7 +73,9 @@ class Package:
         """The file that a field names (text, or a map with ``source``), empty where it names none."""
         while isinstance(entry, Mapping):
             entry = entry.get("source")
-        return str(PurePosixPath(entry)) if isinstance(entry, str) and entry else ""
+        if not isinstance(entry, str) or not entry:
+            return ""
+        return entry if "://" in entry else str(PurePosixPath(entry))
 
     def has(self, name: str) -> bool:
         """Whether the package holds a file."""

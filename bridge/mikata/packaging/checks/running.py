@@ -33,7 +33,14 @@ Array = NDArray[Any]
 _LIBRARIES = ("torchvision.models", "timm", "monai.networks.nets", "segmentation_models_pytorch")
 """Libraries whose networks are built by name; all of them make nothing but networks from plain numbers and names."""
 
-_DOWNLOADING = ("pretrained", "weights", "encoder_weights", "weights_backbone", "checkpoint_path", "pretrained_cfg")
+_DOWNLOADING = (
+    "pretrained",
+    "weights",
+    "encoder_weights",
+    "weights_backbone",
+    "checkpoint_path",
+    "pretrained_cfg",
+)
 
 TOLERANCE = 1e-3
 """Absolute, and relative to the largest value: what bioimageio.core and deepImageJ's check allow."""
@@ -61,7 +68,9 @@ class Runs:
     differences: tuple[Difference, ...]
 
 
-def run_all(package: Package, found: Sequence[Tensor], model: Any, script: Script | None, problem: str) -> Runs:
+def run_all(
+    package: Package, found: Sequence[Tensor], model: Any, script: Script | None, problem: str
+) -> Runs:
     """Run each weight format and compare.
 
     Parameters
@@ -75,7 +84,9 @@ def run_all(package: Package, found: Sequence[Tensor], model: Any, script: Scrip
     """
     inputs, outputs = [t for t in found if not t.output], [t for t in found if t.output]
     given, expected = ([package.array(t.test) for t in group] for group in (inputs, outputs))
-    missing = [t.test or t.place for t, a in zip([*inputs, *outputs], [*given, *expected], strict=True) if a is None]
+    missing = [
+        t.test or t.place for t, a in zip([*inputs, *outputs], [*given, *expected], strict=True) if a is None
+    ]
     if missing or not given or not expected:
         finding = Finding(
             "test",
@@ -96,7 +107,9 @@ def run_all(package: Package, found: Sequence[Tensor], model: Any, script: Scrip
                 made = _pipeline(model, inputs, outputs, arrays, network)
         except _NotRunError as error:
             findings.append(
-                Finding(f"test {kind}", "not applicable", say("Not run: {reason}.", reason=str(error).rstrip("."))),
+                Finding(
+                    f"test {kind}", "not applicable", say("Not run: {reason}.", reason=str(error).rstrip("."))
+                ),
             )
             continue
         except UnreadableError as error:
@@ -111,7 +124,10 @@ def run_all(package: Package, found: Sequence[Tensor], model: Any, script: Scrip
             )
             continue
         results[kind] = made
-        own = [_difference(kind, "test output", t.name, a, b) for t, a, b in zip(outputs, made, wanted, strict=False)]
+        own = [
+            _difference(kind, "test output", t.name, a, b)
+            for t, a, b in zip(outputs, made, wanted, strict=False)
+        ]
         differences += own
         findings.append(_tested(kind, own, len(made), len(wanted)))
     pairs = [
@@ -137,7 +153,9 @@ def _tested(kind: str, found: list[Difference], made: int, wanted: int) -> Findi
         )
     largest = max((d.largest for d in found), default=0.0)
     if all(d.agrees for d in found):
-        return Finding(point, "passed", say("The test output comes out; largest difference {value:.2g}.", value=largest))
+        return Finding(
+            point, "passed", say("The test output comes out; largest difference {value:.2g}.", value=largest)
+        )
     return Finding(
         point,
         "failed",
@@ -180,7 +198,11 @@ def _difference(kind: str, against: str, output: str, got: Array, expected: Arra
 
 
 def _pipeline(
-    model: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor], arrays: list[Array], network: Callable[..., Any]
+    model: Any,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    arrays: list[Array],
+    network: Callable[..., Any],
 ) -> list[Array]:
     """Pre-processing, network and post-processing, with bioimageio.core's operations."""
     from bioimageio.core import Tensor as CoreTensor
@@ -199,8 +221,10 @@ def _pipeline(
                 say("the test input of {name} has {count} axes", name=tensor.name, count=array.ndim)
             )
     try:
-        members = {n: CoreTensor.from_numpy(a, dims=d) for n, a, d in zip(names[0], arrays, axes[0], strict=True)}
-        sample = Sample(members=members, stat={}, id="test")
+        members = {
+            n: CoreTensor.from_numpy(a, dims=d) for n, a, d in zip(names[0], arrays, axes[0], strict=True)
+        }
+        sample: Any = Sample(members=members, stat={}, id="test")
         around = get_pre_and_postprocessing(model, dataset_for_initial_statistics=[sample])
         around.pre(sample)
         seen = [np.asarray(sample.members[n].data.to_numpy(), np.float32) for n in names[0]]
@@ -208,7 +232,9 @@ def _pipeline(
         raise
     # bioimageio.core raises all kinds of errors on operations that do not suit the tensors
     except Exception as error:
-        raise _NotRunError(say("an operation before the network fails ({reason})", reason=_first(error))) from error
+        raise _NotRunError(
+            say("an operation before the network fails ({reason})", reason=_first(error))
+        ) from error
     given = network([torch.from_numpy(np.ascontiguousarray(a)) for a in seen])
     if len(given) != len(names[1]):
         return [g.numpy() for g in given]
@@ -219,7 +245,9 @@ def _pipeline(
         around.post(sample)
         return [np.asarray(sample.members[n].data.to_numpy()) for n in names[1]]
     except Exception as error:
-        raise _NotRunError(say("an operation after the network fails ({reason})", reason=_first(error))) from error
+        raise _NotRunError(
+            say("an operation after the network fails ({reason})", reason=_first(error))
+        ) from error
 
 
 def _axis(axis: Any) -> str:
@@ -338,7 +366,8 @@ def _library_network(entry: Mapping[str, Any]) -> torch.nn.Module:
         is_network = (inspect.isclass(made) and issubclass(made, torch.nn.Module)) or inspect.isfunction(made)
         if name.startswith("_") or not home.startswith(library) or not is_network:
             raise _NotRunError(say("{library} has no network {name}", library=place, name=name))
-        network = made(**kwargs)
+        build: Any = made
+        network = build(**kwargs)
     except (ImportError, TypeError, ValueError, RuntimeError, KeyError) as error:
         raise _NotRunError(
             say("{library} cannot build {name} ({reason})", library=place, name=name, reason=_first(error))
@@ -371,6 +400,7 @@ def foreign_imports(package: Package) -> list[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     allowed = {"torch", "torchvision", "numpy", *sys.stdlib_module_names}
-    named = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    named += [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level]
+    # imports inside functions are for networks that need them
+    named = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    named += [str(n.module) for n in tree.body if isinstance(n, ast.ImportFrom) and not n.level]
     return sorted({name.partition(".")[0] for name in named} - allowed)

@@ -1,6 +1,6 @@
 """Points 9 and 18: what a TorchScript file names, and whether deepImageJ's engines have it.
 
-`NEWER` was found by comparing the operations of torch 2.15 with the schemas inside libtorch 1.13.1 and 2.0.0.
+`IN_2_0` and `IN_NEITHER` were found by comparing the operations of torch 2.15 with the schemas inside libtorch 1.13.1 and 2.0.0.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from mikata.packaging.checks.code import Script
 from mikata.packaging.checks.findings import Finding
 from mikata.packaging.checks.tensors import Tensor
 
-NEWER = {
-    name: "2.0.0"
-    for name in """_fused_sdp_choice _is_all_true _is_any_true _native_batch_norm_legit
+IN_2_0 = frozenset(
+    """_fused_sdp_choice _is_all_true _is_any_true _native_batch_norm_legit
     _native_batch_norm_legit_functional _prelu_kernel _prelu_kernel_backward _reshape_copy
     _scaled_dot_product_efficient_attention _scaled_dot_product_flash_attention max_pool2d_backward
     scaled_dot_product_attention""".split()
-} | {
-    name: ""
-    for name in """_assert_scalar _batch_norm_no_update _batch_norm_with_update _batch_norm_with_update_functional
+)
+IN_NEITHER = frozenset(
+    """_assert_scalar _batch_norm_no_update _batch_norm_with_update _batch_norm_with_update_functional
     _chunk_cat _functional_assert_async _functional_assert_scalar _fused_rms_norm _fused_rms_norm_backward
     _grouped_mm _int_mm _lazy_clone _native_batch_norm_legit_no_training _safe_softmax
     _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_fused_attention_overrideable _scaled_mm
@@ -31,8 +30,8 @@ NEWER = {
     empty_permuted get_autocast_dtype hash_tensor linalg__powsum linalg_matrix_sqrth linalg_polar
     masked_scatter_backward nonzero_static quantized_max_pool3d rms_norm rrelu_with_noise_functional
     slice_inverse""".split()
-}
-"""Operations that libtorch 1.13.1 lacks: in which engine of deepImageJ's they are, empty for none."""
+)
+"""Operations that libtorch 1.13.1 lacks: those that 2.0.0 has, and those that neither engine has."""
 
 _INSTANCE = frozenset({"torch.instance_norm"})
 _FAMILIES = ("torch.", "ops.prim.", "ops.aten.")
@@ -49,14 +48,19 @@ def instance_normalisation(found: Sequence[Tensor], script: Script | None) -> Fi
             "9",
             "failed",
             say("Instance normalisation in the network, and a halo of {halo} px.", halo=halo),
-            say("deepImageJ mirrors the image's border by the halo, which changes mean and spread, and so every pixel."),
+            say(
+                "deepImageJ mirrors the image's border by the halo, which changes mean and spread, and so every pixel."
+            ),
             say("Write halo: 0 for all axes of the outputs."),
         )
     if halo:
         return Finding(
             "9",
             "passed",
-            say("A halo of {halo} px, and no instance normalisation. (Pixels at the border of the image differ.)", halo=halo),
+            say(
+                "A halo of {halo} px, and no instance normalisation. (Pixels at the border of the image differ.)",
+                halo=halo,
+            ),
         )
     return Finding("9", "passed", say("The halo is 0."))
 
@@ -89,8 +93,8 @@ def _problems(script: Script) -> list[tuple[str, str]]:
     found = []
     traced = say("Trace the network on the CPU, in float32 and eval mode, with torch.jit.trace.")
     names = {name.rpartition(".")[2] for name in script.operations}
-    if newer := sorted(names & set(NEWER)):
-        missing = [f"{name} (2.0.0)" if NEWER[name] else name for name in newer]
+    if newer := sorted(names & (IN_2_0 | IN_NEITHER)):
+        missing = [f"{name} (2.0.0)" if name in IN_2_0 else name for name in newer]
         found.append(
             (
                 say("Operations that libtorch 1.13.1 does not have: {names}.", names=", ".join(missing)),
@@ -105,7 +109,9 @@ def _problems(script: Script) -> list[tuple[str, str]]:
         found.append(
             (
                 say("Operations of other libraries or devices: {names}.", names=", ".join(foreign[:5])),
-                say("Save the network without torch.jit.optimize_for_inference and without other libraries' layers."),
+                say(
+                    "Save the network without torch.jit.optimize_for_inference and without other libraries' layers."
+                ),
             )
         )
     half = [n for n, t in script.tensors().items() if t.dtype in (torch.bfloat16, torch.float16)]

@@ -93,7 +93,11 @@ def tensors(package: Package) -> tuple[Tensor, ...]:
 
 def _tensor(package: Package, entry: Mapping[str, Any], field: str, n: int) -> Tensor:
     place, output = f"{field}[{n}]", field == "outputs"
-    data: Any = entry.get("data") if not package.old else {"type": entry.get("data_type"), "range": entry.get("data_range")}
+    data: Any = (
+        entry.get("data")
+        if not package.old
+        else {"type": entry.get("data_type"), "range": entry.get("data_range")}
+    )
     data = data if isinstance(data, Mapping) else {}
     ends = data.get("range")
     low = ends[0] if isinstance(ends, list) and ends and isinstance(ends[0], int | float) else None

@@ -31,8 +31,11 @@ Files = dict[str, bytes]
 class Small(nn.Module):
     """Two scales, so that sizes must be even; as many channels out as `out`, with `norm` between."""
 
-    def __init__(self, channels: int = 1, out: int = 2, norm: str = "", last: str = "sigmoid") -> None:
+    def __init__(
+        self, channels: int = 1, out: int = 2, norm: str = "", last: str = "sigmoid", divisor: float = 255.0
+    ) -> None:
         super().__init__()
+        self.divisor = divisor
         self.first = nn.Conv2d(channels, 4, 3, padding=1)
         self.norm = {"instance": nn.InstanceNorm2d(4), "batch": nn.BatchNorm2d(4)}.get(norm, nn.Identity())
         self.deep = nn.Conv2d(4, 4, 3, padding=1)
@@ -40,7 +43,7 @@ class Small(nn.Module):
         self.last = last
 
     def forward(self, x: Tensor) -> Tensor:
-        shallow = F.relu(self.norm(self.first(x / 255)))
+        shallow = F.relu(self.norm(self.first(x / self.divisor)))
         deep = F.relu(self.deep(F.max_pool2d(shallow, 2)))
         y = self.final(torch.cat([shallow, F.interpolate(deep, scale_factor=2.0, mode="nearest")], 1))
         return torch.sigmoid(y) if self.last == "sigmoid" else y
@@ -109,9 +112,10 @@ class Dropped(nn.Module):
 
 
 def image(channels: int = 1, height: int = 64, width: int = 96, dtype: str = "float32") -> np.ndarray:
-    """(1, C, H, W) of smooth values from 0 to 255 that are the same every time."""
+    """(1, C, H, W) of smooth values from 0 to 255, each channel of another mean and spread; the same every time."""
     y, x = np.mgrid[:height, :width]
-    planes = [127.5 + 127.5 * np.sin(x / (5 + c) + y / 9) * np.cos(y / (7 + c)) for c in range(channels)]
+    waves = [np.sin(x / (5 + c) + y / 9) * np.cos(y / (7 + c)) for c in range(channels)]
+    planes = [127.5 / (1 + c) * (1 + wave / (1 + c)) for c, wave in enumerate(waves)]
     return np.asarray(np.stack(planes)[None], dtype)
 
 
@@ -445,12 +449,12 @@ VARIANTS = (
     Variant("batch_norm", network=lambda: Small(norm="batch")),
     Variant("instance_norm", network=lambda: Small(norm="instance")),
     Variant("tensors_in_folder", change=(_set("inputs/0/test_tensor/source", "t/test_input.npy"),), files=(_rename("test_input.npy", "t/test_input.npy"),)),
-    Variant("zero_mean", change=(_pre(_step("zero_mean_unit_variance")),), settings=(("processed", _zero_mean),)),
-    Variant("zero_mean_all", change=(_pre(_step("zero_mean_unit_variance", axes=["channel", "y", "x"])),), settings=_two(processed=_zero_mean)),
-    Variant("zero_mean_planes_of_one", change=(_pre(_step("zero_mean_unit_variance", axes=["y", "x"])),), settings=(("processed", _zero_mean),)),
+    Variant("zero_mean", network=lambda: Small(1, divisor=1.0), change=(_pre(_step("zero_mean_unit_variance")),), settings=(("processed", _zero_mean),)),
+    Variant("zero_mean_all", network=lambda: Small(2, divisor=1.0), change=(_pre(_step("zero_mean_unit_variance", axes=["channel", "y", "x"])),), settings=_two(processed=_zero_mean)),
+    Variant("zero_mean_planes_of_one", network=lambda: Small(1, divisor=1.0), change=(_pre(_step("zero_mean_unit_variance", axes=["y", "x"])),), settings=(("processed", _zero_mean),)),
     Variant("fixed_zero_mean", change=(_pre(_step("fixed_zero_mean_unit_variance", mean=10.0, std=2.0)),), settings=(("processed", lambda x: (x - 10) / 2),)),
     Variant("scale_linear", change=(_pre(_step("scale_linear", gain=2.0, offset=5.0)),), settings=(("processed", lambda x: 2 * x + 5),)),
-    Variant("scale_range", change=(_pre(_step("scale_range", axes=["y", "x"], min_percentile=1.0, max_percentile=99.0)),), settings=_two(processed=_percentiles)),
+    Variant("scale_range", network=lambda: Small(2, divisor=1.0), change=(_pre(_step("scale_range", axes=["y", "x"], min_percentile=1.0, max_percentile=99.0)),), settings=_two(processed=_percentiles)),
     Variant("clip", change=(_post(_step("clip", min=0.2, max=0.5)),), settings=(("finished", lambda y: y.clamp(0.2, 0.5)),)),
     Variant("binarize", change=(_post(_step("binarize", threshold=0.5)),), settings=(("finished", lambda y: (y > 0.5).float()),)),
     Variant("sigmoid", network=lambda: Small(last=""), change=(_post(_step("sigmoid")),), settings=(("finished", torch.sigmoid),)),
@@ -483,7 +487,7 @@ VARIANTS = (
     Variant("one_bound", 12, change=(_post(_step("clip", min=0.2)),), settings=(("finished", lambda y: y.clamp(min=0.2)),)),
     Variant("fixed_lists", 12, change=(_pre(_step("fixed_zero_mean_unit_variance", axis="channel", mean=[10.0, 20.0], std=[2.0, 3.0])),), settings=_two(processed=lambda x: (x - torch.tensor([10.0, 20.0]).view(1, 2, 1, 1)) / torch.tensor([2.0, 3.0]).view(1, 2, 1, 1))),
     Variant("unknown_operation", 11, change=(_pre(_step("histogram_match")),)),
-    Variant("zero_mean_planes", 13, change=(_pre(_step("zero_mean_unit_variance", axes=["y", "x"])),), settings=_two(processed=_zero_mean_planes)),
+    Variant("zero_mean_planes", 13, network=lambda: Small(2, divisor=1.0), change=(_pre(_step("zero_mean_unit_variance", axes=["y", "x"])),), settings=_two(processed=_zero_mean_planes)),
     Variant("linear_lists", 13, change=(_pre(_GAINS),), settings=_two(processed=_gains)),
     Variant("reference_range", 14, change=(_post(_step("scale_range", reference_tensor="input", axes=["channel", "y", "x"])),)),
     Variant("stardist", 14, change=(_post(_step("stardist_postprocessing", prob_threshold=0.5, nms_threshold=0.4)),)),

@@ -221,7 +221,7 @@ def _pipeline(
                 say("the test input of {name} has {count} axes", name=tensor.name, count=array.ndim)
             )
     try:
-        members = {
+        members: dict[Any, Any] = {
             n: CoreTensor.from_numpy(a, dims=d) for n, a, d in zip(names[0], arrays, axes[0], strict=True)
         }
         sample: Any = Sample(members=members, stat={}, id="test")

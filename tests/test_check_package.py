@@ -322,6 +322,11 @@ def changed_code(data: bytes, old: str, new: str) -> bytes:
         "f'{x}'",
         "self.forward(x, )",
         "__torch__.package_variants.Small.forward(self, x, )",
+        "torch.ones([100000, 100000], dtype=6, layout=0, device=torch.device('cpu'), pin_memory=False)",
+        "torch.mul(torch.view(x, [6144, 1, 1]), torch.repeat(torch.view(x, [1, 6144, 1]), [1, 1, 6144]))",
+        "torch.mul([0], 1000000000000)",
+        "torch.add(torch.div(x, 2), torch.len(range(1000000000000)))",
+        "torch.div(x, torch.mul(9223372036854775807, 9223372036854775807))",
     ],
 )
 def test_crafted_code_leads_nowhere(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

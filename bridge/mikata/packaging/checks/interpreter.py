@@ -232,7 +232,7 @@ class _Walker:
                 return not self._value(inner, names)
             case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _BINARY:
                 a, b = self._value(left, names), self._value(right, names)
-                return _BINARY[type(kind)](_number(a), _number(b))
+                return _small(_BINARY[type(kind)](_number(a), _number(b)))
             case ast.Compare(left=left, ops=[kind], comparators=[right]) if type(kind) in _COMPARED:
                 return _COMPARED[type(kind)](self._value(left, names), self._value(right, names))
             case ast.IfExp(test=test, body=body, orelse=other):
@@ -266,7 +266,7 @@ class _Walker:
             case "uninitialized":
                 return None
             case "range":
-                return list(self._range(node, names))[:_MOST_STEPS]
+                return _small(self._range(node, names))
         args = [self._value(argument, names) for argument in node.args]
         kwargs = {str(item.arg): self._value(item.value, names) for item in node.keywords}
         match name:
@@ -298,7 +298,9 @@ class _Walker:
     def _operation(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         plain = not any(_has_tensor(arg) for arg in (*args, *kwargs.values()))
         if name in _PLAIN and (name in _ALWAYS_PLAIN or plain):
-            return _PLAIN[name](*args)
+            if name == "mul":  # a list times a number would be as long as it likes
+                args = [_number(arg) for arg in args]
+            return _small(_PLAIN[name](*args))
         if name not in PURE:
             raise UnreadableError(
                 say("it names operations that are not known to be harmless ({names})", names=f"torch.{name}")
@@ -316,6 +318,48 @@ class _Walker:
                     )
                 )
         return result
+
+
+_MAKERS = frozenset("arange empty eye full linspace ones scalar_tensor zeros".split())
+
+
+def _planned(operation: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """What an operation would give, without its numbers and their memory; None where that cannot be known."""
+    planned = {key: _without_numbers(value) for key, value in kwargs.items()}
+    if name in _MAKERS:
+        planned["device"] = torch.device("meta")
+    try:
+        return operation(*map(_without_numbers, args), **planned)
+    # shapes that depend on the numbers, and whatever else the operation itself will complain of
+    except Exception:
+        return None
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    if isinstance(value, torch.device):
+        return torch.device("meta")
+    if isinstance(value, list | tuple):
+        return [_without_numbers(item) for item in value]
+    return value
+
+
+def _refuse_large(name: str, result: Any) -> None:
+    for tensor in result if isinstance(result, list | tuple) else [result]:
+        if isinstance(tensor, Tensor) and tensor.numel() > _LARGEST_TENSOR:
+            raise UnreadableError(
+                say("{operation} in it gives {count} numbers at once", operation=name, count=tensor.numel())
+            )
+
+
+def _small(value: Any) -> Any:
+    """A number that fits torch's 64 bits, or a list that fits the memory; a range becomes a list."""
+    if isinstance(value, range | list | str) and len(value) > _MOST_STEPS:
+        raise UnreadableError(say("it makes a list of {count} items", count=len(value)))
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise UnreadableError(say("it makes a number of more than 64 bits"))
+    return list(value) if isinstance(value, range) else value
 
 
 class _Named:

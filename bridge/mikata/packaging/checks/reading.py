@@ -103,12 +103,12 @@ def opened_package(path: Path) -> Iterator[Package]:
         0.5, or one of its files does not match the checksum that the description states.
     """
     with opened(path) as files:
-        _refuse_links(path)
         inner = _place(files)
         if inner:
             files = _inside(files, inner)
         name = next((name for name in DESCRIPTION_FILES if files.has(name)), DESCRIPTION_FILE)
-        if files.has(name):
+        if files.has(name):  # else it is any folder, which may be a large one
+            _refuse_links(path)
             _refuse_yaml_bomb(files, name)
         description = read_description(files, DESCRIPTION_FILES)
         version = str(description.get("format_version", ""))

@@ -337,6 +337,23 @@ def test_crafted_code_leads_nowhere(code: str, tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
 
 
+class Unlisted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.erfinv(x / 300)
+
+
+def test_what_was_not_run_is_not_said_to_run(tmp_path: Path) -> None:
+    result = mikata.check_package(model=Variant("unlisted", network=Unlisted).write(tmp_path))
+    assert (
+        "no point stands in deepImageJ's way, but the output of its TorchScript was not checked"
+        in result.message
+    )
+    assert "runs it" not in result.message
+    row = next(row for row in result.tables[0].rows if row[0] == "test torchscript")
+    assert row[1] == "warning"
+    assert "torch.erfinv" in row[2]
+
+
 def test_training_mode_and_other_devices_are_told(tmp_path: Path) -> None:
     class Dropping(nn.Module):
         def __init__(self) -> None:

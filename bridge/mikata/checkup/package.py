@@ -76,8 +76,15 @@ def message(found: Checked) -> str:
                     points=_names([*own, *shared]),
                 )
             )
-        else:
+        elif _ran(found, ("test torchscript",)):
             sentences.append(say("{name}: deepImageJ imports and runs it.", name=found.name))
+        else:
+            sentences.append(
+                say(
+                    "{name}: no point stands in deepImageJ's way, but the output of its TorchScript was not checked.",
+                    name=found.name,
+                )
+            )
     if found.reader != "deepimagej":
         if others:
             sentences.append(
@@ -87,8 +94,15 @@ def message(found: Checked) -> str:
                     points=_names(others),
                 )
             )
-        else:
+        elif _ran(found, [f"test {kind}" for kind in ("onnx", "pytorch_state_dict", "torchscript")]):
             sentences.append(say("{name}: readers of the zoo run it.", name=found.name))
+        else:
+            sentences.append(
+                say(
+                    "{name}: no point stands in the way of readers of the zoo, but its output was not checked.",
+                    name=found.name,
+                )
+            )
     compared = [d for d in found.differences if d.largest == d.largest]
     if compared:
         worst = max(compared, key=lambda d: d.largest)
@@ -105,6 +119,11 @@ def message(found: Checked) -> str:
     if found.warnings:
         sentences.append(say("Warnings: {points}.", points=_names(found.warnings)))
     return joined(sentences)
+
+
+def _ran(found: Checked, points: Sequence[str]) -> bool:
+    """Whether one of these weights was run and gave the test output."""
+    return any(finding.point in points and finding.status == "passed" for finding in found.findings)
 
 
 def _names(findings: Sequence[Finding]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mikata.commands import (
     COMMANDS,
     agreement,
+    check_package,
     compare,
     derive,
     doctor,
@@ -58,6 +59,7 @@ __all__ = [
     "Table",
     "__version__",
     "agreement",
+    "check_package",
     "compare",
     "derive",
     "doctor",

@@ -7,10 +7,10 @@ from mikata.commands.explain import grad_cam
 from mikata.commands.explain_montage import montage
 from mikata.commands.explain_regions import heat_by_region
 from mikata.commands.explain_robustness import robustness
-from mikata.commands.export import export_package
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
+from mikata.commands.package import check_package, export_package
 from mikata.commands.predict import predict
 from mikata.commands.stages import compare, derive, search
 
@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         region_overlap,
         robustness,
         export_package,
+        check_package,
         doctor,
     )
 )
@@ -38,6 +39,7 @@ COMMANDS: tuple[Command, ...] = tuple(
 __all__ = [
     "COMMANDS",
     "agreement",
+    "check_package",
     "compare",
     "derive",
     "doctor",

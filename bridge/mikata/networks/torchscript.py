@@ -46,24 +46,51 @@ def read_torchscript(file: BinaryIO) -> dict[str, Tensor]:
     ValueError, pickle.UnpicklingError, KeyError, zipfile.BadZipFile, RuntimeError, EOFError
         If the file is damaged, or holds anything but modules with tensors and plain values.
     """
-    with zipfile.ZipFile(file) as archive:
-        tree = next(name for name in archive.namelist() if PurePosixPath(name).name == "data.pkl")
-        root = tree.removesuffix("data.pkl")
-        order = f"{root}byteorder"
-        if order in archive.namelist() and archive.read(order) != b"little":
-            raise ValueError("big-endian")
-        with archive.open(tree) as pickled:
-            top = _Reader(pickled, archive, root).load()
-    if not isinstance(top, _Module):
-        raise pickle.UnpicklingError("no module")
     found: dict[str, Tensor] = {}
-    _collect(top, "", found, 0)
+    _collect(read_modules(file)[0], "", found, 0)
     return found
 
 
-class _Module:
-    """A scripted module: its attributes, and none of its code."""
+def read_modules(file: BinaryIO) -> tuple[ScriptedModule, tuple[Any, ...]]:
+    """Return the tree of modules, and the constants that its code names (``CONSTANTS.c0`` and so on).
 
+    Raises
+    ------
+    ValueError, pickle.UnpicklingError, KeyError, zipfile.BadZipFile, RuntimeError, EOFError
+        As :func:`read_torchscript`.
+    """
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        tree = next((name for name in names if PurePosixPath(name).name == "data.pkl"), None)
+        if tree is None:
+            raise ValueError("no data.pkl")
+        root = tree.removesuffix("data.pkl")
+        order = f"{root}byteorder"
+        if order in names and archive.read(order) != b"little":
+            raise ValueError("big-endian")
+        with archive.open(tree) as pickled:
+            top = _Reader(pickled, archive, f"{root}data/").load()
+        constants: Any = ()
+        if f"{root}constants.pkl" in names:
+            with archive.open(f"{root}constants.pkl") as pickled:
+                constants = _Reader(pickled, archive, f"{root}constants/").load()
+    if not isinstance(top, ScriptedModule):
+        raise pickle.UnpicklingError("no module")
+    return top, tuple(constants)
+
+
+class ScriptedModule:
+    """A scripted module: its attributes, and none of its code.
+
+    Attributes
+    ----------
+    kind:
+        Dotted name of its class, such as ``__torch__.torch.nn.modules.conv.Conv2d``: tells which code is its own.
+    attributes:
+        Tensors, modules and plain values by name.
+    """
+
+    kind = ""
     attributes: dict[str, Any]
 
     def __setstate__(self, state: Any) -> None:
@@ -73,13 +100,13 @@ class _Module:
 _DEEPEST = 64  # modules within modules: a tree that holds itself must end
 
 
-def _collect(module: _Module, prefix: str, found: dict[str, Tensor], depth: int) -> None:
+def _collect(module: ScriptedModule, prefix: str, found: dict[str, Tensor], depth: int) -> None:
     if depth > _DEEPEST:
         raise pickle.UnpicklingError("modules within themselves")
     for name, value in getattr(module, "attributes", {}).items():
         if isinstance(value, Tensor):
             found[f"{prefix}{name}"] = value
-        elif isinstance(value, _Module):
+        elif isinstance(value, ScriptedModule):
             _collect(value, f"{prefix}{name}.", found, depth + 1)
 
 
@@ -88,15 +115,15 @@ def _same(value: Any, *_: Any) -> Any:
 
 
 class _Reader(pickle.Unpickler):  # noqa: S301  # find_class lets nothing through that could do harm
-    def __init__(self, file: Any, archive: zipfile.ZipFile, root: str) -> None:
+    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(file)
         self._archive = archive
-        self._root = root
+        self._folder = folder
         self._storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("__torch__"):
-            return _Module
+            return type("ScriptedModule", (ScriptedModule,), {"kind": f"{module}.{name}"})
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         known = {
@@ -117,7 +144,7 @@ class _Reader(pickle.Unpickler):  # noqa: S301  # find_class lets nothing throug
         if not isinstance(dtype, torch.dtype) or not isinstance(key, str):
             raise pickle.UnpicklingError("no storage")
         if key not in self._storages:
-            data = self._archive.read(f"{self._root}data/{key}")
+            data = self._archive.read(f"{self._folder}{key}")
             if len(data) != count * dtype.itemsize:
                 raise pickle.UnpicklingError("a storage of another size")
             # a copy, since a view of bytes must not be written to

@@ -1,10 +1,9 @@
-"""Package > Export Package...: a trained package anew for a reader, with heat maps inside if wanted."""
+"""Package > Export Package... and Check Package...: for a reader, and what readers will refuse or silently get wrong."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from mikata.command import InputPath, Range, command
-from mikata.command import OutputPath as Out
+from mikata.command import InputPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
@@ -12,7 +11,7 @@ from mikata.types import SILENT, Progress, Result
 def export_package(
     *,
     model: InputPath,
-    out: Out,
+    out: OutputPath,
     reader: Literal["deepimagej", "zoo"] = "deepimagej",
     explain: bool = False,
     width_px: Annotated[int, Range(0, 4096)] = 0,
@@ -74,3 +73,31 @@ def export_package(
         sentences.append(made.onnx)
     sentences.append(say("Research use, not for diagnosis."))
     return Result(joined(sentences), files=(made.folder, made.archive))
+
+
+@command("Check Package...", "Package")
+def check_package(
+    *,
+    model: InputPath,
+    reader: Literal["both", "deepimagej", "zoo"] = "both",
+    out: OutputPath = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Result:
+    """Whether deepImageJ and the zoo's readers run a package: each point with its reason, and test tensors compared.
+
+    Parameters
+    ----------
+    model : Package (folder or .zip)
+        Folder or .zip of a BioImage.IO package of format 0.4 or 0.5, of Mikata or of another program. None of its code
+        is executed.
+    reader
+        Whom the package is for: deepimagej, the programs that read the BioImage.IO zoo (bioimageio.core), or both.
+    out : Save to folder
+        Folder for the page and the tables; when left empty, ImageJ shows the tables, and the command line makes a folder.
+    overwrite : Overwrite existing files
+        Replace result files that are already in the folder.
+    """
+    from mikata.checkup.package import check_package as check
+
+    return check(model, reader, out=out, overwrite=overwrite, progress=progress)

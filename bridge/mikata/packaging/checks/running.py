@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mikata.architecture import READING, SelfExplaining
 from mikata.errors import MikataError, NetworkError
 from mikata.language import say
 from mikata.networks import read_package
@@ -305,7 +306,7 @@ def _from_onnx(package: Package, source: str) -> Callable[..., Any]:
 def _from_state(package: Package, entry: Mapping[str, Any], source: str) -> Callable[..., Any]:
     if package.has(TRAINING_FILE) and not package.described_by.count("/"):
         try:
-            network: torch.nn.Module = read_package(package.path).classifier
+            network: torch.nn.Module = _own_network(package, entry)
         except MikataError as error:
             raise _NotRunError(str(error).rstrip(".")) from error
     else:
@@ -328,6 +329,24 @@ def _from_state(package: Package, entry: Mapping[str, Any], source: str) -> Call
         return list(found) if isinstance(found, list | tuple) else [found]
 
     return run
+
+
+def _own_network(package: Package, entry: Mapping[str, Any]) -> torch.nn.Module:
+    """What Mikata trained, with the heat maps that it gives if the description says so."""
+    classifier = read_package(package.path).classifier
+    stated = entry.get("architecture")
+    if not isinstance(stated, Mapping) or stated.get("callable") != SelfExplaining.__name__:
+        return classifier
+    kwargs = stated.get("kwargs")
+    reading: dict[str, Any] = {key: kwargs.get(key) for key in READING} if isinstance(kwargs, Mapping) else {}
+    try:
+        explaining = SelfExplaining(**reading, **classifier.configuration)
+    except (AttributeError, TypeError, ValueError, IndexError) as error:
+        raise _NotRunError(
+            say("its network with heat maps cannot be rebuilt ({reason})", reason=_first(error))
+        ) from error
+    explaining.load_state_dict(classifier.state_dict())
+    return explaining
 
 
 def library_of(entry: Mapping[str, Any]) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 
 from mikata.errors import PackageError
 from mikata.language import say
+from mikata.networks.importing.code import Script, UnreadableError, read_script
+from mikata.networks.importing.reading import Package, named_files, opened_package
+from mikata.networks.importing.tensors import Tensor, tensors
 from mikata.networks.package import TRAINING_FILE
+from mikata.networks.quiet import quiet
 from mikata.packaging.checks import points, running, scripted
-from mikata.packaging.checks.code import Script, UnreadableError, read_script
 from mikata.packaging.checks.findings import COLUMNS, Difference, Finding, Reader
 from mikata.packaging.checks.operations import operations
-from mikata.packaging.checks.reading import Package, named_files, opened_package
-from mikata.packaging.checks.tensors import Tensor, tensors
-from mikata.packaging.quiet import quiet
 from mikata.types import SILENT, Progress
 
 __all__ = ["COLUMNS", "POINTS", "Checked", "Difference", "Finding", "Reader", "examine_package"]

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from mikata.errors import MikataError, NetworkError
 from mikata.language import say
 from mikata.networks import read_package
+from mikata.networks.importing import interpreter
+from mikata.networks.importing.code import Script, UnreadableError
+from mikata.networks.importing.reading import Package
+from mikata.networks.importing.tensors import Tensor
 from mikata.networks.package import TRAINING_FILE
+from mikata.networks.quiet import quiet
 from mikata.networks.weights import load_state
-from mikata.packaging.checks import interpreter
-from mikata.packaging.checks.code import Script, UnreadableError
 from mikata.packaging.checks.findings import Difference, Finding
-from mikata.packaging.checks.reading import Package
-from mikata.packaging.checks.tensors import Tensor
-from mikata.packaging.quiet import quiet
 
 Array = NDArray[Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mikata.packaging.checks.reading import Package
+from mikata.networks.importing.reading import Package
 
 _LETTERS = {"batch": "b", "channel": "c", "time": "t", "index": "i"}
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from mikata.language import say
+from mikata.networks.importing.code import Script, UnreadableError, dotted
 from mikata.networks.torchscript import ScriptedModule
-from mikata.packaging.checks.code import Script, UnreadableError, dotted
 
 PURE = frozenset(
     """abs acos adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d add add_ addcdiv

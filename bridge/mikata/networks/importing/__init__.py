@@ -1,0 +1,1 @@
+"""Packages of other programs: read, judged and run."""

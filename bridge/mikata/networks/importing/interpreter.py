@@ -87,6 +87,12 @@ _DEEPEST_CALL = 64
 _LARGEST_TENSOR = 2**29  # numbers: 2 GB
 
 
+def unknown_operations(script: Script) -> list[str]:
+    """Operations that the code names and :func:`run` does not: it may have them in branches that it never takes."""
+    known = {f"torch.{name}" for name in (*PURE, *_PLAIN, "tensor")} | {f"ops.prim.{name}" for name in _PRIM}
+    return sorted(script.operations - known - {"ops.prim.RaiseException", "torch.device"})
+
+
 class _Returned(Exception):
     """No error: how a return leaves the branches around it."""
 
@@ -95,12 +101,14 @@ class _Returned(Exception):
 
 
 def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
-    """The network's outputs, on the CPU and without gradients.
+    """The network's outputs, without gradients.
 
     Parameters
     ----------
+    script:
+        With its tensors on the inputs' device.
     inputs:
-        One tensor for each input, as its ``forward`` takes them.
+        One tensor for each input, as its ``forward`` takes them, all on one device.
 
     Raises
     ------
@@ -109,7 +117,9 @@ def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
     """
     try:
         with torch.inference_mode():
-            found = _Walker(script).method(script.top, "forward", [x.clone() for x in inputs], {})
+            found = _Walker(script, inputs[0].device).method(
+                script.top, "forward", [x.clone() for x in inputs], {}
+            )
     except UnreadableError:
         raise
     except RecursionError as error:
@@ -126,8 +136,9 @@ def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
 
 
 class _Walker:
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, device: torch.device) -> None:
         self._script = script
+        self._device = device
         self._steps = 0
         self._depth = 0
 
@@ -279,7 +290,7 @@ class _Walker:
             case "bool":
                 return bool(args[0])
             case "torch.device":
-                return torch.device("cpu")  # as deepImageJ runs it, whatever the file names
+                return self._device  # whatever the file names
             case str() if name.startswith("torch."):
                 return self._operation(name.removeprefix("torch."), args, kwargs)
             case "ops.prim.RaiseException":

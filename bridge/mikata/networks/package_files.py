@@ -16,6 +16,7 @@ from mikata.language import say
 from mikata.networks.package_safety import (
     LARGEST_DESCRIPTION,
     LARGEST_PACKAGE,
+    is_outside,
     refuse_unsafe_zip,
     refuse_yaml_bomb,
 )
@@ -46,7 +47,8 @@ class Files:
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name, which may lie in a folder of the package."""
-        return name in self.names or (self.path.is_dir() and (self.path / name).is_file())
+        inside = self.path.is_dir() and not is_outside(name) and (self.path / name).is_file()
+        return name in self.names or inside
 
     def read(self, name: str, largest: int = LARGEST_PACKAGE) -> bytes:
         """A file's content, or `PackageError` where it is missing, damaged or larger than `largest` bytes."""

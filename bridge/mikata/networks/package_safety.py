@@ -6,6 +6,7 @@ Names are judged as Windows would take them, wherever Mikata runs, since package
 from __future__ import annotations
 
 import os
+import re
 import stat
 import unicodedata
 import zipfile
@@ -32,6 +33,8 @@ _SUSPICIOUS_SIZE = 2**20  # bytes: small files of one value shrink by as much
 _SUSPICIOUS_TOTAL = 64 * 2**20
 _MOST_VALUES = 100_000  # of a description with its aliases written out; the largest known has a few thousand
 _LONGEST_NUMBER = 1000  # characters: YAML reckons numbers of any length, which takes longer than anyone waits
+
+_DEEPEST = 200  # brackets within brackets
 
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$"]
@@ -196,6 +199,7 @@ def refuse_yaml_bomb(path: Path, file: str, text: str) -> None:
         If so, or if it is damaged, too deeply nested, or has a number that takes too long to read.
     """
     try:
+        _refuse_nesting(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         count, longest = _written_out(root)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -220,6 +224,14 @@ def refuse_yaml_bomb(path: Path, file: str, text: str) -> None:
                 count=_MOST_VALUES,
             )
         )
+
+
+def _refuse_nesting(text: str) -> None:
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _DEEPEST:  # the reader would take seconds until it gives up
+            raise ValueError("too many brackets")
 
 
 def _written_out(root: Any) -> tuple[int, int]:

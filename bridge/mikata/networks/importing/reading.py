@@ -131,7 +131,11 @@ def named_files(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
             yield place, value
         for key, item in value.items():
             at = f"{place}.{key}".lstrip(".")
-            if key in ("documentation", "cover", "test_tensor", "sample_tensor") and isinstance(item, str):
+            if (
+                key == "architecture" and isinstance(item, str) and ":" in item
+            ):  # format 0.4: file.py:callable
+                yield at, {"source": item.rpartition(":")[0], "sha256": value.get("architecture_sha256")}
+            elif key in ("documentation", "cover", "test_tensor", "sample_tensor") and isinstance(item, str):
                 yield at, item
             elif key in ("covers", "test_inputs", "test_outputs", "sample_inputs", "sample_outputs"):
                 for n, one in enumerate(item if isinstance(item, Sequence) else ()):
@@ -171,7 +175,9 @@ def _inside(files: Files, inner: str) -> Files:
             open=lambda name: (folder / name).open("rb"),
             size=lambda name: (folder / name).stat().st_size,
         )
-    names = frozenset(name.removeprefix(inner) for name in files.names if name.startswith(inner))
+    names = frozenset(
+        name.removeprefix(inner) for name in files.names if name.startswith(inner) and name != inner
+    )
     return replace(
         files,
         names=names,

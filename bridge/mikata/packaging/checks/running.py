@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mikata.language import say
 from mikata.networks.importing.code import Script, UnreadableError
-from mikata.networks.importing.formats import Runs, WalkedScript, network_of
+from mikata.networks.importing.formats import PlainModule, Runs, WalkedScript, network_of
 from mikata.networks.importing.operations import axis_name, refuse_unknown
-from mikata.networks.importing.package_code import Trust
+from mikata.networks.importing.package_code import Trust, loaded_script
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
 from mikata.networks.importing.tensors import Tensor
@@ -89,8 +89,14 @@ def run_all(
     for kind in sorted(package.weights):
         try:
             with quiet():
-                network = _network(package, kind, script, problem, code)
-                made = _pipeline(model, inputs, outputs, arrays, network)
+                made = _made(
+                    package,
+                    kind,
+                    script,
+                    problem,
+                    code,
+                    lambda network: _pipeline(model, inputs, outputs, arrays, network),
+                )
         except NotRunError as error:
             findings.append(
                 Finding(
@@ -125,6 +131,24 @@ def run_all(
     if pairs:
         findings.append(_formats(pairs))
     return Ran(tuple(findings), tuple(differences))
+
+
+def _made(
+    package: Package,
+    kind: str,
+    script: Script | None,
+    problem: str,
+    code: Trust,
+    pipeline: Callable[[Runs], list[Array]],
+) -> list[Array]:
+    """What one weight format gives; TorchScript that cannot be walked as torch loads it, where that is allowed."""
+    try:
+        return pipeline(_network(package, kind, script, problem, code))
+    except UnreadableError:
+        loaded = loaded_script(package, package.source(package.weights[kind]), code=code) if script else None
+        if loaded is None:
+            raise
+        return pipeline(PlainModule(loaded))
 
 
 def _tested(kind: str, found: list[Difference], made: int, wanted: int) -> Finding:

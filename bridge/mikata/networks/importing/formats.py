@@ -39,13 +39,14 @@ class WalkedScript:
 
     def __init__(self, script: Script) -> None:
         self._scripts = {torch.device("cpu"): script}
+        self._plans: interpreter.Plans = set()
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As `Runs`."""
         device = inputs[0].device
         if device not in self._scripts:
             self._scripts[device] = self._scripts[torch.device("cpu")].to(device)
-        return interpreter.run(self._scripts[device], list(inputs))
+        return interpreter.run(self._scripts[device], list(inputs), self._plans)
 
 
 class PlainModule:
@@ -77,7 +78,7 @@ class OnnxSession:
 
     def __init__(self, data: bytes) -> None:
         if importlib.util.find_spec("onnxruntime") is None:
-            raise NotRunError(say("onnxruntime is not installed (pip install onnxruntime)"))
+            raise NotRunError(say("onnxruntime is not installed (pip install mikata[onnx])"))
         runtime: Any = importlib.import_module("onnxruntime")
         try:
             # from bytes: files that the network names are then not opened

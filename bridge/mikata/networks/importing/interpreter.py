@@ -84,6 +84,7 @@ _COMPARED = {
 
 _MOST_STEPS = 1_000_000
 _DEEPEST_CALL = 64
+_MOST_PLANS = 10_000
 _LARGEST_TENSOR = 2**29  # numbers: 2 GB
 
 
@@ -100,7 +101,11 @@ class _Returned(Exception):
         self.value = value
 
 
-def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
+Plans = set[Any]
+"""Operations, with the shapes and numbers they were given, whose results are known to fit the memory."""
+
+
+def run(script: Script, inputs: list[Tensor], plans: Plans | None = None) -> list[Tensor]:
     """The network's outputs, without gradients.
 
     Parameters
@@ -109,6 +114,8 @@ def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
         With its tensors on the inputs' device.
     inputs:
         One tensor for each input, as its ``forward`` takes them, all on one device.
+    plans:
+        Of earlier runs of this script: what is in it is not planned again, and what is planned is added.
 
     Raises
     ------
@@ -117,7 +124,7 @@ def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
     """
     try:
         with torch.inference_mode():
-            found = _Walker(script, inputs[0].device).method(
+            found = _Walker(script, inputs[0].device, set() if plans is None else plans).method(
                 script.top, "forward", [x.clone() for x in inputs], {}
             )
     except UnreadableError:
@@ -136,8 +143,9 @@ def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
 
 
 class _Walker:
-    def __init__(self, script: Script, device: torch.device) -> None:
+    def __init__(self, script: Script, device: torch.device, plans: Plans) -> None:
         self._script = script
+        self._planned = plans
         self._device = device
         self._steps = 0
         self._depth = 0
@@ -318,16 +326,14 @@ class _Walker:
             )
         if name == "tensor":
             return torch.tensor(args[0])
-        result = getattr(torch.ops.aten, name)(*args, **kwargs)
-        for tensor in result if isinstance(result, list | tuple) else [result]:
-            if isinstance(tensor, Tensor) and tensor.numel() > _LARGEST_TENSOR:
-                raise UnreadableError(
-                    say(
-                        "{operation} in it gives {count} numbers at once",
-                        operation=name,
-                        count=tensor.numel(),
-                    )
-                )
+        operation = getattr(torch.ops.aten, name)
+        key = (name, _shapes(args), _shapes(list(kwargs.items())))
+        if key not in self._planned:
+            _refuse_large(name, _planned(operation, name, args, kwargs))
+            if len(self._planned) < _MOST_PLANS:
+                self._planned.add(key)
+        result = operation(*args, **kwargs)
+        _refuse_large(name, result)  # what could not be planned
         return result
 
 
@@ -344,6 +350,15 @@ def _planned(operation: Any, name: str, args: list[Any], kwargs: dict[str, Any])
     # shapes that depend on the numbers, and whatever else the operation itself will complain of
     except Exception:
         return None
+
+
+def _shapes(value: Any) -> Any:
+    """Shapes of tensors and all plain values, to be looked up by."""
+    if isinstance(value, Tensor):
+        return (tuple(value.shape), value.dtype)
+    if isinstance(value, list | tuple):
+        return tuple(map(_shapes, value))
+    return (type(value), value)
 
 
 def _without_numbers(value: Any) -> Any:

@@ -25,9 +25,9 @@ import mikata
 from mikata import cli
 from mikata.commands import COMMANDS
 from mikata.errors import MikataError, OutputError, PackageError
+from mikata.networks.importing.code import UnreadableError, read_script
+from mikata.networks.importing.interpreter import run
 from mikata.packaging.checks import POINTS, Checked, examine_package
-from mikata.packaging.checks.code import UnreadableError, read_script
-from mikata.packaging.checks.interpreter import run
 from package_variants import VARIANTS, Classes, Scripted, Small, Variant, image, npy, state_dict, traced
 from packages import write_package
 
@@ -282,7 +282,7 @@ def test_code_that_does_more_is_not_run(
     network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mikata.packaging.checks.interpreter._MOST_STEPS", 2000)
+    monkeypatch.setattr("mikata.networks.importing.interpreter._MOST_STEPS", 2000)
     package = BY_NAME["base"].write(tmp_path)
     data = traced(network, image(), script=True)
     (package / "weights.pt").write_bytes(data)

@@ -60,7 +60,9 @@ def test_a_name_stands_for_the_package(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.tables[0].rows[0][3] == "brick"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "textures").mkdir()  # what lies there is meant
-    with pytest.raises(mikata.MikataError, match="rdf.yaml"):
+    with pytest.raises(mikata.MikataError, match=r"rdf\.yaml"):
         mikata.predict([mosaic], model="textures")
-    with pytest.raises(ParameterError, match="which does not exist. Packages that come with Mikata: .*textures"):
+    with pytest.raises(
+        ParameterError, match=r"which does not exist\. Packages that come with Mikata: .*textures"
+    ):
         mikata.predict([mosaic], model="texture")

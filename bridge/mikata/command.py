@@ -66,8 +66,8 @@ OutputPath = Annotated[Path | None, _Role("output")]
 
 REQUIRED: Any = inspect.Parameter.empty
 
-EACH_TIME = frozenset({"overwrite", "resume", "keep_metadata"})
-"""Flags that no dialog remembers: what loses files or gives names away is to be chosen each time.
+EACH_TIME = frozenset({"overwrite", "resume", "keep_metadata", "run_package_code"})
+"""Flags that no dialog remembers: what loses files, gives names away or lets strangers' code run is to be chosen each time.
 
 Images neither: leaving them empty means the current image, and a folder from last week would be a trap.
 """

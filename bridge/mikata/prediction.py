@@ -66,7 +66,7 @@ def batches(
         for frame in image.frames():
             progress.step(message, done, expected)
             done += 1
-            where = _where(image, name, frame.z, frame.t)
+            where = plane_name(image, name, frame.z, frame.t)
             try:
                 tensor = to_input(frame.values, model, name=where, unit=image.calibrated_unit)
             except ImageError as error:
@@ -87,7 +87,8 @@ def batches(
         raise first_error
 
 
-def _where(image: Image, name: str, z: int, t: int) -> str:
+def plane_name(image: Image, name: str, z: int, t: int) -> str:
+    """File and slice, for messages."""
     parts = [name]
     if image.size("Z") > 1:
         parts.append(say("slice {z}", z=z))

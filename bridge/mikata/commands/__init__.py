@@ -10,7 +10,7 @@ from mikata.commands.explain_robustness import robustness
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
-from mikata.commands.package import check_package, export_package
+from mikata.commands.package import check_package, export_package, import_package
 from mikata.commands.predict import predict
 from mikata.commands.stages import compare, derive, search
 
@@ -32,6 +32,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         robustness,
         export_package,
         check_package,
+        import_package,
         doctor,
     )
 )
@@ -48,6 +49,7 @@ __all__ = [
     "formula",
     "grad_cam",
     "heat_by_region",
+    "import_package",
     "montage",
     "predict",
     "region_overlap",

@@ -1,9 +1,9 @@
-"""Package > Export Package... and Check Package...: for a reader, and what readers will refuse or silently get wrong."""
+"""Package > Export, Check and Import Package...: for a reader, what readers will refuse, and what others made."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from mikata.command import ModelPath, OutputPath, Range, command
+from mikata.command import InputPath, ModelPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
@@ -101,3 +101,48 @@ def check_package(
     from mikata.checkup.package import check_package as check
 
     return check(model, reader, out=out, overwrite=overwrite, progress=progress)
+
+
+@command("Import Package...", "Package")
+def import_package(
+    *,
+    out: OutputPath,
+    model: InputPath | None = None,
+    address: str = "",
+    sha256: str = "",
+    run_package_code: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Result:
+    """A BioImage.IO package of another program, judged and copied into a folder with a record of what can be used here.
+
+    Parameters
+    ----------
+    out : Save to folder
+        Folder for the package and its record, import.json.
+    model : Package (folder or .zip)
+        Folder or .zip of a BioImage.IO package of format 0.4 or 0.5; or leave it empty and give an address.
+    address : Address (https)
+        Where the package's .zip is on the internet, beginning with https://. Nothing else is fetched.
+    sha256 : Checksum (SHA-256)
+        Of the .zip, as its publisher states it: another file is refused, and a file fetched before is taken from the cache.
+    run_package_code : Run code of the package
+        Consent that code files of this package run, now and later. They can do whatever you can on this computer: choose it
+        only for a package whose code you or somebody you trust has read.
+    overwrite : Overwrite an existing package
+        Replace a package that is already there.
+    """
+    from mikata.packaging.import_words import import_message
+    from mikata.packaging.importing import import_package as take
+
+    assert isinstance(out, Path)
+    made = take(
+        model,
+        out,
+        address=address,
+        sha256=sha256,
+        run_package_code=run_package_code,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return Result(import_message(made), files=(made.folder,))

@@ -25,7 +25,7 @@ def predict(
     images : Images (empty: current)
         A file, a folder, or several with ; between; in ImageJ, when left empty, the current image or stack.
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package that Mikata has trained.
+        Folder or .zip of a BioImage.IO package that Mikata has trained, or of another program's classifier (imported first).
     subfolders : Search folders in folders
         Take the images of folders inside a folder too.
     out : Save to folder
@@ -37,7 +37,7 @@ def predict(
     overwrite : Overwrite existing files
         Replace result files that are already in the folder.
     """
-    from mikata.prediction import predict_images
+    from mikata.predicting import predict_images
 
     return predict_images(
         images,

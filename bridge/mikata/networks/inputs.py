@@ -106,7 +106,7 @@ def to_input(
             )
         )
     check_values(values, spec, name=name, unit=unit)
-    x = torch.from_numpy(np.ascontiguousarray(_fit_channels(values, spec.channels, name), dtype=np.float32))
+    x = torch.from_numpy(np.ascontiguousarray(fit_channels(values, spec.channels, name), dtype=np.float32))
     height, width = spec.size
     if spec.fit == "resize":
         if x.shape[1:] == (height, width):
@@ -216,7 +216,14 @@ def _plain_unit(unit: str) -> str:
     return "grey" if plain in _UNCALIBRATED else plain
 
 
-def _fit_channels(values: NDArray[Any], channels: int, name: str) -> NDArray[Any]:
+def fit_channels(values: NDArray[Any], channels: int, name: str) -> NDArray[Any]:
+    """Values (C, H, W) with as many channels as a network takes: grey as three equal ones, and the reverse.
+
+    Raises
+    ------
+    ImageError
+        If the channels cannot be made into one another without a choice that only the user can make.
+    """
     own = values.shape[0]
     if own == channels:
         return values

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 import yaml  # type: ignore[import-untyped]
 
 from mikata.errors import PackageError
 from mikata.language import say
+from mikata.networks.package_safety import (
+    LARGEST_DESCRIPTION,
+    LARGEST_PACKAGE,
+    is_outside,
+    refuse_unsafe_zip,
+    refuse_yaml_bomb,
+)
 
 DESCRIPTION_FILE = "rdf.yaml"
 DESCRIPTION_FILES = (DESCRIPTION_FILE, "bioimageio.yaml", "model.yaml")
 """What other programs name the description."""
-
-_LARGEST_DESCRIPTION = 2**20  # bytes: YAML is slow to read
-_LARGEST_PACKAGE = 4 * 2**30  # bytes, unpacked
-_SUSPICIOUS_RATIO = 100  # weights hardly shrink; only a bomb does so by more
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ class Files:
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name, which may lie in a folder of the package."""
-        return name in self.names or (self.path.is_dir() and (self.path / name).is_file())
+        inside = self.path.is_dir() and not is_outside(name) and (self.path / name).is_file()
+        return name in self.names or inside
 
-    def read(self, name: str, largest: int = _LARGEST_PACKAGE) -> bytes:
+    def read(self, name: str, largest: int = LARGEST_PACKAGE) -> bytes:
         """A file's content, or `PackageError` where it is missing, damaged or larger than `largest` bytes."""
         if not self.has(name):
             raise PackageError(say("{path}: {file} is missing.", path=self.path, file=name))
@@ -118,53 +121,10 @@ def opened(path: Path) -> Iterator[Files]:
             say("{path} is damaged and cannot be opened as a zip ({error}).", path=path, error=error)
         ) from error
     with archive:
-        _refuse_unsafe(path, archive)
+        refuse_unsafe_zip(path, archive)
         yield Files(
             path, frozenset(archive.namelist()), archive.open, lambda name: archive.getinfo(name).file_size
         )
-
-
-def _refuse_unsafe(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what no honest package has, even though nothing is unpacked here."""
-    total = 0
-    seen: set[str] = set()
-    for member in archive.infolist():
-        name = member.filename
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
-            raise PackageError(
-                say(
-                    "{path} is refused: its file '{file}' would land outside of the package.",
-                    path=path,
-                    file=name,
-                )
-            )
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise PackageError(say("{path} is refused: its file '{file}' is a link.", path=path, file=name))
-        if member.flag_bits & 1:
-            raise PackageError(
-                say("{path} is refused: its file '{file}' is encrypted.", path=path, file=name)
-            )
-        if name.casefold() in seen:
-            raise PackageError(
-                say("{path} is refused: it has two files named '{file}'.", path=path, file=name)
-            )
-        seen.add(name.casefold())
-        total += member.file_size
-        large = member.file_size > 2**20
-        if total > _LARGEST_PACKAGE or (
-            large and member.file_size > _SUSPICIOUS_RATIO * max(1, member.compress_size)
-        ):
-            raise PackageError(
-                say(
-                    "{path} is refused: '{file}' would grow to {size:.0f} MB ({total:.0f} MB up to it) when "
-                    "unpacked.",
-                    path=path,
-                    file=name,
-                    size=member.file_size / 2**20,
-                    total=total / 2**20,
-                )
-            )
 
 
 def read_description(source: Files, names: Sequence[str] = (DESCRIPTION_FILE,)) -> Mapping[str, Any]:
@@ -173,7 +133,7 @@ def read_description(source: Files, names: Sequence[str] = (DESCRIPTION_FILE,)) 
     Raises
     ------
     PackageError
-        If it is missing, damaged, or of something else than a model.
+        If it is missing, damaged, of something else than a model, or made to fill the memory.
     """
     file = next((name for name in names if source.has(name)), None)
     if file is None:
@@ -185,7 +145,9 @@ def read_description(source: Files, names: Sequence[str] = (DESCRIPTION_FILE,)) 
             )
         )
     try:
-        description = yaml.safe_load(source.read(file, _LARGEST_DESCRIPTION).decode("utf-8"))
+        text = source.read(file, LARGEST_DESCRIPTION).decode("utf-8")
+        refuse_yaml_bomb(source.path, file, text)
+        description = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise PackageError(
             say("{path}: {file} is damaged and cannot be read.", path=source.path, file=file)

@@ -14,7 +14,7 @@ import torch
 
 from mikata.errors import PackageError
 from mikata.language import say
-from mikata.packaging.quiet import quiet
+from mikata.networks.quiet import quiet
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from mikata.architecture import SelfExplaining
 from mikata.errors import PackageError
 from mikata.language import say
-from mikata.packaging.quiet import quiet
+from mikata.networks.quiet import quiet
 from mikata.packaging.trained import Taking
 
 v0_5: Any = newest  # plain values become the format's own types at run time, which mypy cannot know

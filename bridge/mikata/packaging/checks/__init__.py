@@ -6,18 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mikata.errors import PackageError
 from mikata.language import say
+from mikata.networks.importing.code import Script, UnreadableError, read_script
+from mikata.networks.importing.libraries import library_of
+from mikata.networks.importing.operations import described
+from mikata.networks.importing.reading import Package, named_files, opened_package
+from mikata.networks.importing.tensors import Tensor, tensors
 from mikata.networks.package import TRAINING_FILE
 from mikata.packaging.checks import points, running, scripted
-from mikata.packaging.checks.code import Script, UnreadableError, read_script
 from mikata.packaging.checks.findings import COLUMNS, Difference, Finding, Reader
 from mikata.packaging.checks.operations import operations
-from mikata.packaging.checks.reading import Package, named_files, opened_package
-from mikata.packaging.checks.tensors import Tensor, tensors
-from mikata.packaging.quiet import quiet
 from mikata.types import SILENT, Progress
 
 __all__ = ["COLUMNS", "POINTS", "Checked", "Difference", "Finding", "Reader", "examine_package"]
@@ -91,7 +91,7 @@ def examine_package(path: Path, reader: Reader = "both", *, progress: Progress =
     with opened_package(path) as package:
         progress.step(say("Read the description"))
         found = tensors(package)
-        model, reasons = _described(package)
+        model, reasons = described(package)
         script, problem = _script(package)
         own = _deepimagej(package, found, script, problem)
         if reader == "zoo":
@@ -149,28 +149,6 @@ def _script(package: Package) -> tuple[Script | None, str]:
         return read_script(package.files.read(source)), ""
     except UnreadableError as error:
         return None, str(error)
-
-
-def _described(package: Package) -> tuple[Any, tuple[str, ...]]:
-    """The description as bioimageio.spec reads it, or None and what it finds wrong. No file or address is opened."""
-    from bioimageio.spec import ValidationContext, build_description
-    from bioimageio.spec.model import v0_4, v0_5
-
-    content: dict[str, Any] = dict(package.description)
-    try:
-        with quiet():
-            model = build_description(content, context=ValidationContext(perform_io_checks=False))
-    # a description can be wrong in ways that its validation does not expect
-    except Exception as error:
-        return None, (f"{type(error).__name__}: {str(error)[:200]}",)
-    if isinstance(model, v0_4.ModelDescr | v0_5.ModelDescr):
-        return model, ()
-    found = [
-        f"{'.'.join(str(part) for part in error.loc)}: {error.msg}".lstrip(": ")
-        for detail in model.validation_summary.details
-        for error in detail.errors
-    ]
-    return None, tuple(dict.fromkeys(found)) or (say("It does not describe a model."),)
 
 
 def _valid(reasons: tuple[str, ...], reader: Reader) -> Finding:
@@ -247,7 +225,7 @@ def _architecture(package: Package) -> Finding:
             say("Let the file import nothing but torch and torchvision."),
         )
     return Finding("architecture", "passed", say("The architecture needs no other library than torch and torchvision.")
-                   if not running.library_of(package.weights["pytorch_state_dict"])
+                   if not library_of(package.weights["pytorch_state_dict"])
                    else say("The architecture is a library's."))  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mikata.language import say
+from mikata.networks.importing.tensors import Step, Tensor
 from mikata.packaging.checks.findings import Finding
-from mikata.packaging.checks.tensors import Step, Tensor
 
 _KNOWN = frozenset(
     "zero_mean_unit_variance fixed_zero_mean_unit_variance scale_linear scale_range clip binarize sigmoid "

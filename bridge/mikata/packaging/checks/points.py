@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from mikata.language import say
+from mikata.networks.importing.reading import Package
+from mikata.networks.importing.tensors import Axis, Tensor
 from mikata.networks.package_files import DESCRIPTION_FILE
 from mikata.packaging.checks.findings import Finding
-from mikata.packaging.checks.reading import Package
-from mikata.packaging.checks.tensors import Axis, Tensor
 
 _SPACE = frozenset("bcxyz")
 _LARGE_STEP = 64  # px: many an image is smaller than the next one

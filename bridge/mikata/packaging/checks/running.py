@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
-import inspect
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -16,32 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mikata.architecture import READING, SelfExplaining
-from mikata.errors import MikataError, NetworkError
 from mikata.language import say
-from mikata.networks import read_package
-from mikata.networks.package import TRAINING_FILE
-from mikata.networks.weights import load_state
-from mikata.packaging.checks import interpreter
-from mikata.packaging.checks.code import Script, UnreadableError
+from mikata.networks.importing.code import Script, UnreadableError
+from mikata.networks.importing.formats import PlainModule, Runs, WalkedScript, network_of
+from mikata.networks.importing.operations import axis_name, refuse_unknown
+from mikata.networks.importing.package_code import Trust, loaded_script
+from mikata.networks.importing.reading import Package
+from mikata.networks.importing.refusals import NotRunError, first_line
+from mikata.networks.importing.tensors import Tensor
+from mikata.networks.quiet import quiet
 from mikata.packaging.checks.findings import Difference, Finding
-from mikata.packaging.checks.reading import Package
-from mikata.packaging.checks.tensors import Tensor
-from mikata.packaging.quiet import quiet
 
 Array = NDArray[Any]
-
-_LIBRARIES = ("torchvision.models", "timm", "monai.networks.nets", "segmentation_models_pytorch")
-"""Libraries whose networks are built by name; all of them make nothing but networks from plain numbers and names."""
-
-_DOWNLOADING = (
-    "pretrained",
-    "weights",
-    "encoder_weights",
-    "weights_backbone",
-    "checkpoint_path",
-    "pretrained_cfg",
-)
 
 TOLERANCE = 1e-3
 """Absolute, and relative to the largest value: what bioimageio.core and deepImageJ's check allow."""
@@ -49,12 +31,8 @@ TOLERANCE = 1e-3
 _OUTSIDE = 1e-4  # share of all numbers that may be further apart (100 in a million, as there)
 
 
-class _NotRunError(Exception):
-    """Why a weight format is not run; its words are a sentence for the user."""
-
-
 @dataclass(frozen=True)
-class Runs:
+class Ran:
     """What running the test tensors gave.
 
     Attributes
@@ -70,8 +48,13 @@ class Runs:
 
 
 def run_all(
-    package: Package, found: Sequence[Tensor], model: Any, script: Script | None, problem: str
-) -> Runs:
+    package: Package,
+    found: Sequence[Tensor],
+    model: Any,
+    script: Script | None,
+    problem: str,
+    code: Trust = "never",
+) -> Ran:
     """Run each weight format and compare.
 
     Parameters
@@ -82,6 +65,8 @@ def run_all(
         Its description as bioimageio.spec reads it; None where it is not valid.
     script, problem:
         Its TorchScript, or why that could not be read.
+    code:
+        Whether code of the package may run.
     """
     inputs, outputs = [t for t in found if not t.output], [t for t in found if t.output]
     given, expected = ([package.array(t.test) for t in group] for group in (inputs, outputs))
@@ -96,7 +81,7 @@ def run_all(
             say("Without them nobody can tell whether the model works."),
             say("Save test input and output as .npy files of numbers, and name them in the description."),
         )
-        return Runs((finding,), ())
+        return Ran((finding,), ())
     arrays = [a for a in given if a is not None]
     wanted = [a for a in expected if a is not None]
     results: dict[str, list[Array]] = {}
@@ -104,9 +89,15 @@ def run_all(
     for kind in sorted(package.weights):
         try:
             with quiet():
-                network = _network(package, kind, script, problem)
-                made = _pipeline(model, inputs, outputs, arrays, network)
-        except _NotRunError as error:
+                made = _made(
+                    package,
+                    kind,
+                    script,
+                    problem,
+                    code,
+                    lambda network: _pipeline(model, inputs, outputs, arrays, network),
+                )
+        except NotRunError as error:
             findings.append(
                 Finding(
                     f"test {kind}", "not applicable", say("Not run: {reason}.", reason=str(error).rstrip("."))
@@ -139,7 +130,25 @@ def run_all(
     differences += pairs
     if pairs:
         findings.append(_formats(pairs))
-    return Runs(tuple(findings), tuple(differences))
+    return Ran(tuple(findings), tuple(differences))
+
+
+def _made(
+    package: Package,
+    kind: str,
+    script: Script | None,
+    problem: str,
+    code: Trust,
+    pipeline: Callable[[Runs], list[Array]],
+) -> list[Array]:
+    """What one weight format gives; TorchScript that cannot be walked as torch loads it, where that is allowed."""
+    try:
+        return pipeline(_network(package, kind, script, problem, code))
+    except UnreadableError:
+        loaded = loaded_script(package, package.source(package.weights[kind]), code=code) if script else None
+        if loaded is None:
+            raise
+        return pipeline(PlainModule(loaded))
 
 
 def _tested(kind: str, found: list[Difference], made: int, wanted: int) -> Finding:
@@ -199,11 +208,7 @@ def _difference(kind: str, against: str, output: str, got: Array, expected: Arra
 
 
 def _pipeline(
-    model: Any,
-    inputs: Sequence[Tensor],
-    outputs: Sequence[Tensor],
-    arrays: list[Array],
-    network: Callable[..., Any],
+    model: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor], arrays: list[Array], network: Runs
 ) -> list[Array]:
     """Pre-processing, network and post-processing, with bioimageio.core's operations."""
     from bioimageio.core import Tensor as CoreTensor
@@ -211,14 +216,15 @@ def _pipeline(
     from bioimageio.core.sample import Sample
 
     if model is None:
-        raise _NotRunError(say("the description is not valid, so its operations are not known"))
-    described = list(model.inputs), list(model.outputs)
+        raise NotRunError(say("the description is not valid, so its operations are not known"))
+    refuse_unknown((*inputs, *outputs))
+    described_tensors = list(model.inputs), list(model.outputs)
     # operations look their tensors up by these names, in the axes of the description
-    names = [[str(getattr(d, "id", None) or d.name) for d in group] for group in described]
-    axes = [[[_axis(a) for a in d.axes] for d in group] for group in described]
+    names = [[str(getattr(d, "id", None) or d.name) for d in group] for group in described_tensors]
+    axes = [[[axis_name(a) for a in d.axes] for d in group] for group in described_tensors]
     for array, dims, tensor in zip(arrays, axes[0], inputs, strict=True):
         if array.ndim != len(dims):
-            raise _NotRunError(
+            raise NotRunError(
                 say("the test input of {name} has {count} axes", name=tensor.name, count=array.ndim)
             )
     try:
@@ -229,12 +235,10 @@ def _pipeline(
         around = get_pre_and_postprocessing(model, dataset_for_initial_statistics=[sample])
         around.pre(sample)
         seen = [np.asarray(sample.members[n].data.to_numpy(), np.float32) for n in names[0]]
-    except _NotRunError:
-        raise
     # bioimageio.core raises all kinds of errors on operations that do not suit the tensors
     except Exception as error:
-        raise _NotRunError(
-            say("an operation before the network fails ({reason})", reason=_first(error))
+        raise NotRunError(
+            say("an operation before the network fails ({reason})", reason=first_line(error))
         ) from error
     given = network([torch.from_numpy(np.ascontiguousarray(a)) for a in seen])
     if len(given) != len(names[1]):
@@ -246,164 +250,17 @@ def _pipeline(
         around.post(sample)
         return [np.asarray(sample.members[n].data.to_numpy()) for n in names[1]]
     except Exception as error:
-        raise _NotRunError(
-            say("an operation after the network fails ({reason})", reason=_first(error))
+        raise NotRunError(
+            say("an operation after the network fails ({reason})", reason=first_line(error))
         ) from error
 
 
-def _axis(axis: Any) -> str:
-    """bioimageio.core's name of an axis: of 0.4 a letter, of 0.5 its id."""
-    letters = {"b": "batch", "c": "channel", "t": "time", "i": "index"}
-    return letters.get(axis, axis) if isinstance(axis, str) else str(axis.id)
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
-
-
-# ---- networks of a package, by weight format
-
-
-def _network(package: Package, kind: str, script: Script | None, problem: str) -> Callable[..., Any]:
-    """A function from input tensors to output tensors."""
-    entry = package.weights[kind]
-    source = package.source(entry)
-    if not package.has(source):
-        raise _NotRunError(say("the file {file} is not in the package", file=source or "-"))
-    match kind:
-        case "torchscript":
-            if script is None:
-                raise UnreadableError(problem)
-            return lambda inputs: interpreter.run(script, inputs)
-        case "pytorch_state_dict":
-            return _from_state(package, entry, source)
-        case "onnx":
-            return _from_onnx(package, source)
-    raise _NotRunError(say("{kind} is not run by Mikata", kind=kind))
-
-
-def _from_onnx(package: Package, source: str) -> Callable[..., Any]:
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise _NotRunError(say("onnxruntime is not installed (pip install onnxruntime)"))
-    runtime: Any = importlib.import_module("onnxruntime")
-    try:
-        # from bytes: files that the network names are then not opened
-        session = runtime.InferenceSession(package.files.read(source), providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise _NotRunError(say("onnxruntime cannot load it ({reason})", reason=_first(error))) from error
-
-    def run(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        names = [one.name for one in session.get_inputs()]
-        fed = {name: value.numpy() for name, value in zip(names, inputs, strict=False)}
-        try:
-            return [torch.from_numpy(np.asarray(out)) for out in session.run(None, fed)]
-        except Exception as error:
-            raise _NotRunError(say("onnxruntime cannot run it ({reason})", reason=_first(error))) from error
-
-    return run
-
-
-def _from_state(package: Package, entry: Mapping[str, Any], source: str) -> Callable[..., Any]:
-    if package.has(TRAINING_FILE) and not package.described_by.count("/"):
-        try:
-            network: torch.nn.Module = _own_network(package, entry)
-        except MikataError as error:
-            raise _NotRunError(str(error).rstrip(".")) from error
-    else:
-        network = _library_network(entry)
-        try:
-            state = load_state(io.BytesIO(package.files.read(source)), source)
-            network.load_state_dict(state)
-        except (NetworkError, RuntimeError, ValueError) as error:
-            raise _NotRunError(
-                say("{file} does not fit its architecture ({reason})", file=source, reason=_first(error))
-            ) from error
-    network.eval()
-
-    def run(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        try:
-            with torch.inference_mode():
-                found = network(*inputs)
-        except RuntimeError as error:
-            raise _NotRunError(say("the network fails ({reason})", reason=_first(error))) from error
-        return list(found) if isinstance(found, list | tuple) else [found]
-
-    return run
-
-
-def _own_network(package: Package, entry: Mapping[str, Any]) -> torch.nn.Module:
-    """What Mikata trained, with the heat maps that it gives if the description says so."""
-    classifier = read_package(package.path).classifier
-    stated = entry.get("architecture")
-    if not isinstance(stated, Mapping) or stated.get("callable") != SelfExplaining.__name__:
-        return classifier
-    kwargs = stated.get("kwargs")
-    reading: dict[str, Any] = {key: kwargs.get(key) for key in READING} if isinstance(kwargs, Mapping) else {}
-    try:
-        explaining = SelfExplaining(**reading, **classifier.configuration)
-    except (AttributeError, TypeError, ValueError, IndexError) as error:
-        raise _NotRunError(
-            say("its network with heat maps cannot be rebuilt ({reason})", reason=_first(error))
-        ) from error
-    explaining.load_state_dict(classifier.state_dict())
-    return explaining
-
-
-def library_of(entry: Mapping[str, Any]) -> str:
-    """The library that a state dict's architecture comes from, empty where it is code of the package."""
-    place, _ = _architecture(entry)
-    return next((name for name in _LIBRARIES if place == name or place.startswith(f"{name}.")), "")
-
-
-def _architecture(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """Module and name of the callable; the module is empty where a file of the package has it."""
-    stated = entry.get("architecture")
-    if isinstance(stated, Mapping):
-        return str(stated.get("import_from") or ""), str(stated.get("callable") or "")
-    if isinstance(stated, str) and ":" not in stated and "/" not in stated:  # format 0.4: module.callable
-        module, _, name = stated.rpartition(".")
-        return module, name
-    return "", ""
-
-
-def _library_network(entry: Mapping[str, Any]) -> torch.nn.Module:
-    place, name = _architecture(entry)
-    library = library_of(entry)
-    if not library:
-        raise _NotRunError(
-            say("its architecture is code of the package or of an unknown library, which is not run")
-        )
-    stated = entry.get("architecture")
-    kwargs = (stated.get("kwargs") if isinstance(stated, Mapping) else entry.get("kwargs")) or {}
-    if not isinstance(kwargs, Mapping) or not all(_harmless(str(k), v) for k, v in kwargs.items()):
-        raise _NotRunError(say("its architecture has arguments that would download or are no plain values"))
-    if importlib.util.find_spec(library.partition(".")[0]) is None:
-        raise _NotRunError(say("{library} is not installed", library=library.partition(".")[0]))
-    try:
-        made = getattr(importlib.import_module(place), name, None)
-        home = str(getattr(made, "__module__", ""))
-        is_network = (inspect.isclass(made) and issubclass(made, torch.nn.Module)) or inspect.isfunction(made)
-        if name.startswith("_") or not home.startswith(library) or not is_network:
-            raise _NotRunError(say("{library} has no network {name}", library=place, name=name))
-        build: Any = made
-        network = build(**kwargs)
-    except (ImportError, TypeError, ValueError, RuntimeError, KeyError) as error:
-        raise _NotRunError(
-            say("{library} cannot build {name} ({reason})", library=place, name=name, reason=_first(error))
-        ) from error
-    if not isinstance(network, torch.nn.Module):
-        raise _NotRunError(say("{library} has no network {name}", library=place, name=name))
-    return network
-
-
-def _harmless(key: str, value: Any) -> bool:
-    if key in _DOWNLOADING:
-        return value in (None, False)
-    if isinstance(value, list | tuple):
-        return all(_harmless("", item) for item in value)
-    if isinstance(value, str):
-        return len(value) < 100 and not set(value) & set(":/\\")
-    return value is None or (isinstance(value, bool | int | float) and abs(value) < 1e6)
+def _network(package: Package, kind: str, script: Script | None, problem: str, code: Trust) -> Runs:
+    if kind == "torchscript" and script is not None:
+        return WalkedScript(script)  # read before, and files are large
+    if kind == "torchscript" and problem:
+        raise UnreadableError(problem)
+    return network_of(package, kind, code=code)
 
 
 def foreign_imports(package: Package) -> list[str]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 
 from mikata.language import say
-from mikata.packaging.checks.code import Script
+from mikata.networks.importing.code import Script
+from mikata.networks.importing.tensors import Tensor
 from mikata.packaging.checks.findings import Finding
-from mikata.packaging.checks.tensors import Tensor
 
 IN_2_0 = frozenset(
     """_fused_sdp_choice _is_all_true _is_any_true _native_batch_norm_legit

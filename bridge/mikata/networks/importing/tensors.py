@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mikata.packaging.checks.reading import Package
+from mikata.networks.importing.reading import Package
 
 _LETTERS = {"batch": "b", "channel": "c", "time": "t", "index": "i"}
 
@@ -43,6 +43,12 @@ class Axis:
     named: bool = True
     count: int | None = None
     """Number of a channel axis' channels, None where it is not known."""
+    names: tuple[str, ...] = ()
+    """Of a channel axis' channels, where they are stated."""
+    halo_stated: bool = False
+    """Whether the description says how wide the border is."""
+    offset: float = 0.0
+    """Of a size that is another axis': px of the output at both sides together, on top of that axis' size times the ratio."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Tensor:
     dtype: str
     unit: str
     lowest: float | None
+    highest: float | None
     words: str
     steps: tuple[Step, ...]
     test: str
@@ -100,7 +107,7 @@ def _tensor(package: Package, entry: Mapping[str, Any], field: str, n: int) -> T
     )
     data = data if isinstance(data, Mapping) else {}
     ends = data.get("range")
-    low = ends[0] if isinstance(ends, list) and ends and isinstance(ends[0], int | float) else None
+    low, high = (_number(_at(ends, n)) for n in range(2))
     process = "postprocessing" if output else "preprocessing"
     if package.old:
         names = package.description.get(f"test_{field}")
@@ -115,6 +122,7 @@ def _tensor(package: Package, entry: Mapping[str, Any], field: str, n: int) -> T
         dtype=str(data.get("type") or "float32"),
         unit=str(data.get("unit") or ""),
         lowest=low,
+        highest=high,
         words=str(entry.get("description") or ""),
         steps=tuple(_steps(entry.get(process), "name" if package.old else "id", f"{place}.{process}")),
         test=package.source(test),
@@ -155,6 +163,9 @@ def _axes(entry: Mapping[str, Any]) -> tuple[Axis, ...]:
                 halo=_whole(halo) or 0,
                 named=kind != "channel" or isinstance(names, list),
                 count=len(names) if isinstance(names, list) else fixed,
+                names=tuple(map(str, names)) if isinstance(names, list) else (),
+                halo_stated=_whole(halo) is not None,
+                offset=_number(parts.get("offset")) or 0.0,
             )
         )
     return tuple(found)
@@ -172,7 +183,7 @@ def _old_axes(entry: Mapping[str, Any]) -> tuple[Axis, ...]:
             fixed, smallest, step = smallest, None, None
         offset = _at(parts.get("offset"), n)
         count = fixed
-        if count is None and scale == 0 and isinstance(offset, int | float):
+        if count is None and not scale and isinstance(offset, int | float):
             count = int(2 * offset)  # an output's size is the input's times scale, plus twice the offset
         found.append(
             Axis(
@@ -184,6 +195,8 @@ def _old_axes(entry: Mapping[str, Any]) -> tuple[Axis, ...]:
                 scale=float(scale) if isinstance(scale, int | float) else None,
                 halo=_whole(_at(halo, n)) or 0,
                 count=count,
+                halo_stated=_whole(_at(halo, n)) is not None,
+                offset=2 * offset if isinstance(offset, int | float) and letter != "c" else 0.0,
             )
         )
     return tuple(found)
@@ -191,6 +204,11 @@ def _old_axes(entry: Mapping[str, Any]) -> tuple[Axis, ...]:
 
 def _at(values: Any, n: int) -> Any:
     return values[n] if isinstance(values, list) and len(values) > n else None
+
+
+def _number(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return float(value) if good else None
 
 
 def _whole(value: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""A package read for its check: its description and files, wherever they lie; nothing is unpacked or run."""
+"""A package of any program, read: its description and files, wherever they lie; nothing is unpacked or run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from mikata.errors import PackageError
@@ -24,9 +23,8 @@ from mikata.networks.package_files import (
     opened,
     read_description,
 )
+from mikata.networks.package_safety import is_outside, refuse_unsafe_folder
 
-_LARGEST_DESCRIPTION = 2**20
-_MOST_VALUES = 100_000  # of a description with its aliases written out; the largest known has a few thousand
 _FORMATS = ("0.4.", "0.5.")
 
 
@@ -107,9 +105,8 @@ def opened_package(path: Path) -> Iterator[Package]:
         if inner:
             files = _inside(files, inner)
         name = next((name for name in DESCRIPTION_FILES if files.has(name)), DESCRIPTION_FILE)
-        if files.has(name):  # else it is any folder, which may be a large one
-            _refuse_links(path)
-            _refuse_yaml_bomb(files, name)
+        if files.has(name) and path.is_dir():  # else it is any folder, which may be a large one
+            refuse_unsafe_folder(path)
         description = read_description(files, DESCRIPTION_FILES)
         version = str(description.get("format_version", ""))
         if not version.startswith(_FORMATS):
@@ -134,7 +131,11 @@ def named_files(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
             yield place, value
         for key, item in value.items():
             at = f"{place}.{key}".lstrip(".")
-            if key in ("documentation", "cover", "test_tensor", "sample_tensor") and isinstance(item, str):
+            if (
+                key == "architecture" and isinstance(item, str) and ":" in item
+            ):  # format 0.4: file.py:callable
+                yield at, {"source": item.rpartition(":")[0], "sha256": value.get("architecture_sha256")}
+            elif key in ("documentation", "cover", "test_tensor", "sample_tensor") and isinstance(item, str):
                 yield at, item
             elif key in ("covers", "test_inputs", "test_outputs", "sample_inputs", "sample_outputs"):
                 for n, one in enumerate(item if isinstance(item, Sequence) else ()):
@@ -174,7 +175,9 @@ def _inside(files: Files, inner: str) -> Files:
             open=lambda name: (folder / name).open("rb"),
             size=lambda name: (folder / name).stat().st_size,
         )
-    names = frozenset(name.removeprefix(inner) for name in files.names if name.startswith(inner))
+    names = frozenset(
+        name.removeprefix(inner) for name in files.names if name.startswith(inner) and name != inner
+    )
     return replace(
         files,
         names=names,
@@ -183,72 +186,10 @@ def _inside(files: Files, inner: str) -> Files:
     )
 
 
-def _refuse_links(path: Path) -> None:
-    if not path.is_dir():
-        return
-    for folder, folders, names in path.walk() if hasattr(path, "walk") else _walk(path):
-        for name in (*folders, *names):
-            if (folder / name).is_symlink():
-                raise PackageError(
-                    say("{path} is refused: its file '{file}' is a link.", path=path, file=name)
-                )
-
-
-def _walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    import os
-
-    for folder, folders, names in os.walk(path):
-        yield Path(folder), folders, names
-
-
-def _refuse_yaml_bomb(files: Files, name: str) -> None:
-    """A few lines of YAML whose aliases name one another can stand for more values than any memory holds."""
-    try:
-        root = yaml.compose(files.read(name, _LARGEST_DESCRIPTION).decode("utf-8"), Loader=yaml.SafeLoader)
-        count = _written_out(root)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise PackageError(
-            say("{path}: {file} is damaged and cannot be read.", path=files.path, file=name)
-        ) from error
-    if count > _MOST_VALUES:
-        raise PackageError(
-            say(
-                "{path} is refused: its {file} would grow to more than {count} values.",
-                path=files.path,
-                file=name,
-                count=_MOST_VALUES,
-            )
-        )
-
-
-def _written_out(root: Any) -> int:
-    """Values of a YAML tree with its aliases written out; more than `_MOST_VALUES` for one that holds itself."""
-    known: dict[int, int] = {}
-    open_nodes: set[int] = set()
-
-    def count(node: Any) -> int:
-        key = id(node)
-        if key in open_nodes:
-            return _MOST_VALUES + 1
-        if key not in known:
-            open_nodes.add(key)
-            below = getattr(node, "value", ())
-            inner = 0
-            if isinstance(below, list):
-                for item in below:
-                    inner += sum(map(count, item)) if isinstance(item, tuple) else count(item)
-            open_nodes.discard(key)
-            known[key] = min(1 + inner, 10 * _MOST_VALUES)
-        return known[key]
-
-    return count(root) if root is not None else 0
-
-
 def _refuse_outside(package: Package, name: str) -> None:
     if not name or "://" in name:
         return
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+    if is_outside(name):
         raise PackageError(
             say(
                 "{path} is refused: its file '{file}' would land outside of the package.",

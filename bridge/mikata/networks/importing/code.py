@@ -12,10 +12,11 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mikata.language import say
@@ -64,6 +65,14 @@ class Script:
         for name, module in _modules(self.top):
             found |= {f"{name}{key}": v for key, v in module.attributes.items() if isinstance(v, Tensor)}
         return found
+
+    def to(self, device: torch.device) -> Script:
+        """The same with its tensors on a device."""
+        return replace(
+            self,
+            top=_moved(self.top, device, 0),
+            constants=tuple(_moved(c, device, 0) for c in self.constants),
+        )
 
     def devices(self) -> frozenset[str]:
         """The devices that the code names, such as ``cpu`` or ``cuda:0``."""
@@ -161,6 +170,22 @@ def _functions(archive: zipfile.ZipFile) -> dict[str, ast.FunctionDef]:
 
 
 _DEEPEST = 64
+
+
+def _moved(value: Any, device: torch.device, depth: int) -> Any:
+    if depth > _DEEPEST:
+        raise UnreadableError(say("it is damaged or too deeply nested"))
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, ScriptedModule):
+        other = type(value)()
+        other.attributes = {key: _moved(v, device, depth + 1) for key, v in value.attributes.items()}
+        return other
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(item, device, depth + 1) for item in value)
+    if isinstance(value, dict):
+        return {key: _moved(item, device, depth + 1) for key, item in value.items()}
+    return value
 
 
 def _modules(module: ScriptedModule, prefix: str = "", depth: int = 0) -> list[tuple[str, ScriptedModule]]:

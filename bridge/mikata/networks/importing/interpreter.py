@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from mikata.language import say
+from mikata.networks.importing.code import Script, UnreadableError, dotted
 from mikata.networks.torchscript import ScriptedModule
-from mikata.packaging.checks.code import Script, UnreadableError, dotted
 
 PURE = frozenset(
     """abs acos adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d add add_ addcdiv
@@ -84,7 +84,14 @@ _COMPARED = {
 
 _MOST_STEPS = 1_000_000
 _DEEPEST_CALL = 64
+_MOST_PLANS = 10_000
 _LARGEST_TENSOR = 2**29  # numbers: 2 GB
+
+
+def unknown_operations(script: Script) -> list[str]:
+    """Operations that the code names and :func:`run` does not: it may have them in branches that it never takes."""
+    known = {f"torch.{name}" for name in (*PURE, *_PLAIN, "tensor")} | {f"ops.prim.{name}" for name in _PRIM}
+    return sorted(script.operations - known - {"ops.prim.RaiseException", "torch.device"})
 
 
 class _Returned(Exception):
@@ -94,13 +101,21 @@ class _Returned(Exception):
         self.value = value
 
 
-def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
-    """The network's outputs, on the CPU and without gradients.
+Plans = set[Any]
+"""Operations, with the shapes and numbers they were given, whose results are known to fit the memory."""
+
+
+def run(script: Script, inputs: list[Tensor], plans: Plans | None = None) -> list[Tensor]:
+    """The network's outputs, without gradients.
 
     Parameters
     ----------
+    script:
+        With its tensors on the inputs' device.
     inputs:
-        One tensor for each input, as its ``forward`` takes them.
+        One tensor for each input, as its ``forward`` takes them, all on one device.
+    plans:
+        Of earlier runs of this script: what is in it is not planned again, and what is planned is added.
 
     Raises
     ------
@@ -109,7 +124,9 @@ def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
     """
     try:
         with torch.inference_mode():
-            found = _Walker(script).method(script.top, "forward", [x.clone() for x in inputs], {})
+            found = _Walker(script, inputs[0].device, set() if plans is None else plans).method(
+                script.top, "forward", [x.clone() for x in inputs], {}
+            )
     except UnreadableError:
         raise
     except RecursionError as error:
@@ -126,8 +143,10 @@ def run(script: Script, inputs: list[Tensor]) -> list[Tensor]:
 
 
 class _Walker:
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, device: torch.device, plans: Plans) -> None:
         self._script = script
+        self._planned = plans
+        self._device = device
         self._steps = 0
         self._depth = 0
 
@@ -279,7 +298,7 @@ class _Walker:
             case "bool":
                 return bool(args[0])
             case "torch.device":
-                return torch.device("cpu")  # as deepImageJ runs it, whatever the file names
+                return self._device  # whatever the file names
             case str() if name.startswith("torch."):
                 return self._operation(name.removeprefix("torch."), args, kwargs)
             case "ops.prim.RaiseException":
@@ -307,16 +326,14 @@ class _Walker:
             )
         if name == "tensor":
             return torch.tensor(args[0])
-        result = getattr(torch.ops.aten, name)(*args, **kwargs)
-        for tensor in result if isinstance(result, list | tuple) else [result]:
-            if isinstance(tensor, Tensor) and tensor.numel() > _LARGEST_TENSOR:
-                raise UnreadableError(
-                    say(
-                        "{operation} in it gives {count} numbers at once",
-                        operation=name,
-                        count=tensor.numel(),
-                    )
-                )
+        operation = getattr(torch.ops.aten, name)
+        key = (name, _shapes(args), _shapes(list(kwargs.items())))
+        if key not in self._planned:
+            _refuse_large(name, _planned(operation, name, args, kwargs))
+            if len(self._planned) < _MOST_PLANS:
+                self._planned.add(key)
+        result = operation(*args, **kwargs)
+        _refuse_large(name, result)  # what could not be planned
         return result
 
 
@@ -333,6 +350,15 @@ def _planned(operation: Any, name: str, args: list[Any], kwargs: dict[str, Any])
     # shapes that depend on the numbers, and whatever else the operation itself will complain of
     except Exception:
         return None
+
+
+def _shapes(value: Any) -> Any:
+    """Shapes of tensors and all plain values, to be looked up by."""
+    if isinstance(value, Tensor):
+        return (tuple(value.shape), value.dtype)
+    if isinstance(value, list | tuple):
+        return tuple(map(_shapes, value))
+    return (type(value), value)
 
 
 def _without_numbers(value: Any) -> Any:

@@ -31,7 +31,7 @@ def test_a_package_is_light_and_tells_of_itself(name: str) -> None:
     assert description["license"] in OPEN
     assert description["authors"]
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    assert record["data"]["parts"]["test"]
+    assert record["training"]["data"]["parts"]["test"]
     assert record["evaluation"]
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "Research use, not for diagnosis" in readme

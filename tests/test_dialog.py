@@ -48,6 +48,7 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
             "Overlap of Regions...",
             "Test Robustness...",
         ],
+        "Package": ["Export Package...", "Check Package..."],
         "Help": ["Mikata Doctor..."],
     }
     assert found["told"] == "Grad-CAM Heat Map"

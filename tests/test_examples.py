@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -201,6 +202,18 @@ def one_decimal(share: str) -> str:
     return f"{(100 * Decimal(share)).quantize(Decimal('0.1'), ROUND_HALF_UP)} %"
 
 
+def export_package(material: Material, made: Path, said: list[str]) -> None:
+    assert (made / "package.zip").is_file()
+    rows = table(made / "checked" / "points.csv")
+    counts = Counter(row["status"] for row in rows)
+    assert counts["failed"] == 0, said
+    noted = [row for row in rows if row["status"] == "warning"]
+    expected = [f"point {row['point']} warning: {row['why']}" for row in noted]
+    expected.append(f"points: {counts['passed']} passed, {counts['warning']} with a warning, 0 failed")
+    assert said == expected
+    assert (made / "checked" / "report.html").is_file()
+
+
 @dataclass(frozen=True)
 class Example:
     """The argument of a macro, and what is to be seen of it."""
@@ -212,6 +225,7 @@ class Example:
 
 CASES = {
     "batch_folder": Example(lambda m: [m.photographs, m.model], batch_folder),
+    "export_package": Example(lambda m: [m.model], export_package),
     "grad_cam": Example(lambda m: [m.image, m.model], grad_cam),
     "grad_cam_stack": Example(lambda m: [m.stack, m.model], grad_cam_stack),
     "heat_by_region": Example(lambda m: [m.photographs, m.model, "chest"], heat_by_region),
@@ -300,6 +314,8 @@ def own_lines(output: str) -> list[str]:
         "all:",
         "derived: ",
         "method ",
+        "point ",
+        "points: ",
     )
     return [line for line in output.splitlines() if line.startswith(starts)]
 

@@ -35,9 +35,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_what_runs_need(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         names = set(content.namelist())
-    recipes = {f"mikata/_data/recipes/{p.name}" for p in (SOURCE / "bioimage_models/recipes").glob("*.toml")}
-    assert recipes
-    assert recipes < names
+    home = SOURCE / "bioimage_models"
+    shipped = {f"mikata/_data/bioimage_models/{p.relative_to(home).as_posix()}" for p in home.rglob("*.*")}
+    assert any(name.endswith("recipes/default.toml") for name in shipped)
+    assert any(name.endswith("textures/rdf.yaml") for name in shipped)
+    assert shipped < names
     assert {
         "mikata/_data/fiji_scripts/examples/grad_cam.ijm",
         "mikata/py.typed",

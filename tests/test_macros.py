@@ -269,8 +269,10 @@ def test_ctrl_c_in_a_macros_command(case: tuple[Path, Path], hard_path: Path) ->
     )
     words = [sys.executable, "-m", "mikata", "macro", str(macro)]
     running = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=without_java()
-    )
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=without_java(),
+        # a shell starts what runs in its background, and so perhaps these tests, with Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         assert running.stdout
         assert running.stdout.readline().strip() == "started"

@@ -661,7 +661,7 @@ def test_a_portable_folder_is_laid_out_for_windows(stick: Path, hard_path: Path)
     )
     for name in (
         "mikata/__main__.py",
-        "mikata/_data/recipes",
+        "mikata/_data/bioimage_models/recipes",
         "native.py",
         "pure.py",
         "plat.pyd",

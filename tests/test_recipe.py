@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mikata import shipped
 from mikata.errors import RecipeError
 from mikata.training import recipe as recipes
 from mikata.training.recipe import Recipe
@@ -16,18 +17,18 @@ from mikata.training.stage import Augmentation, Formula, Stage, Unlabelled
 def test_default_file_states_the_defaults() -> None:
     # so that "a key that is left out has the value it has here" is true
     assert recipes.read() == Recipe()
-    text = (recipes.folder() / "default.toml").read_text(encoding="utf-8")
+    text = (shipped.recipes()["default"]).read_text(encoding="utf-8")
     keys = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line and line[0].isalpha()}
     kinds = (Stage, Augmentation, Formula, Unlabelled)
     fields = {key for kind in kinds for key in kind.__dataclass_fields__} | {"seed", "test", "selection"}
     assert keys == fields - {"augmentation", "formula", "unlabelled"}
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", shipped.recipes())
 def test_shipped_recipes_are_read_by_name_and_path(name: str) -> None:
     by_name = recipes.read(Path(name))
     assert by_name.source == name
-    by_path = recipes.read(recipes.folder() / f"{name}.toml")
+    by_path = recipes.read(shipped.recipes()[name])
     assert by_path.stages == by_name.stages
 
 

@@ -24,6 +24,7 @@ from mikata.architecture import Classifier, SelfExplaining
 from mikata.errors import NetworkError, OutputError, PackageError, ParameterError
 from mikata.explanation import heat_maps
 from mikata.packaging import compiled, exporting, formula_image, weights
+from mikata.packaging.checks import examine_package
 from mikata.packaging.pages import sections
 from mikata.types import SILENT
 from packages import CLASSES, Untrained
@@ -407,11 +408,37 @@ def test_bioimageio_passes_both_formats(explained: packaging.Exported) -> None:
     assert dataclasses.replace(report, path=explained.checked.path) == explained.checked
 
 
+def test_check_package_finds_nothing_against_it(explained: packaging.Exported) -> None:
+    found = examine_package(explained.folder, "both", progress=SILENT)
+    assert found.failed == ()
+    ran = {finding.point for finding in found.findings if finding.status == "passed"}
+    assert {"test torchscript", "test pytorch_state_dict", "formats"} <= ran
+    outputs = {difference.output for difference in found.differences}
+    assert len(outputs) == 2, "the heat maps were not compared"
+
+
+def test_check_package_says_where_the_maps_cannot_be_rebuilt(
+    explained: packaging.Exported, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(explained.folder, tmp_path / "changed")
+    text = (folder / "rdf.yaml").read_text(encoding="utf-8")
+    assert "- features\n" in text
+    (folder / "rdf.yaml").write_text(text.replace("- features\n", "- nowhere\n"), encoding="utf-8")
+    findings = {
+        finding.point: finding for finding in examine_package(folder, "zoo", progress=SILENT).findings
+    }
+    finding = findings["test pytorch_state_dict"]
+    assert finding.status == "not applicable"
+    assert finding.what.startswith("Not run: its network with heat maps cannot be rebuilt (")
+
+
+@pytest.mark.slow
 @pytest.mark.shared
 def test_deepimagej_gives_the_maps(shared: Path, explained: packaging.Exported) -> None:
     run_in_deepimagej(shared, explained.archive)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_deepimagej_gives_maps_of_any_size(shared: Path, resizing: packaging.Exported) -> None:
     run_in_deepimagej(shared, resizing.archive)

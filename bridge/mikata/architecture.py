@@ -33,6 +33,9 @@ OF = " x "
 MOST_MEMBERS = 64
 """Of an ensemble."""
 
+READING = ("layers", "arrangement", "grid", "prefix")
+"""The arguments by which a network that gives heat maps reads them; see `SelfExplaining`."""
+
 # Auxiliary heads exist for training the ImageNet way only, and make the network return a tuple.
 # Their initialisation is asked for by name, since torchvision warns where it is left open.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -302,13 +305,9 @@ class SelfExplaining(Classifier):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """The arguments that come on top of the classifier's."""
-        return {
-            "layers": list(self.layers),
-            "arrangement": self.arrangement,
-            "grid": list(self.grid),
-            "prefix": self.prefix,
-        }
+        """The arguments that come on top of the classifier's, under the names of `READING`."""
+        values = (list(self.layers), self.arrangement, list(self.grid), self.prefix)
+        return dict(zip(READING, values, strict=True))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # the maps come on top
         """What `Classifier` gives (N, K), and heat from 0 up (N, K, H, W), of images (N, C, H, W)."""

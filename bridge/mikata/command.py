@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from mikata.errors import ParameterError
 from mikata.language import say, speaking
 from mikata.options import parse_options, quote_option
+from mikata.shipped import models
 from mikata.types import Progress, Result
 
 Kind = Literal["images", "input", "output", "flag", "integer", "number", "choice", "text"]
@@ -45,6 +46,7 @@ class _Role:
     """What a path or an image stands for, which its type alone does not say."""
 
     kind: Kind
+    shipped: bool = False
 
 
 Images = Annotated[Any, _Role("images")]
@@ -55,6 +57,9 @@ Several in one text are separated by semicolons.
 
 InputPath = Annotated[Path, _Role("input")]
 """A file or folder that must exist."""
+
+ModelPath = Annotated[Path, _Role("input", shipped=True)]
+"""A package that must exist, or the name of one that comes with Mikata."""
 
 OutputPath = Annotated[Path | None, _Role("output")]
 """A file or folder that the command writes."""
@@ -86,7 +91,8 @@ class Parameter:
     """One parameter of a command.
 
     `low` and `high` are None where there is no bound; `choices` is empty unless `kind` is ``choice``.
-    `positional` parameters are a command line's arguments, all others its options.
+    `positional` parameters are a command line's arguments, all others its options. Where `shipped`, an input may be the
+    name of a package that comes with Mikata.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     positional: bool = False
+    shipped: bool = False
 
     @property
     def required(self) -> bool:
@@ -178,6 +185,8 @@ class Parameter:
             raise ValueError(say("is empty; give a file or folder to write."))
         path = Path(value).expanduser()
         if self.kind == "input":
+            if self.shipped and not path.exists():
+                return _shipped(path)
             _existing(path)
         return path
 
@@ -225,6 +234,20 @@ def _existing(value: Any) -> Any:
     if not path.exists():
         raise ValueError(say("is '{path}', which does not exist.", path=path))
     return path
+
+
+def _shipped(name: Path) -> Path:
+    """The package that comes with Mikata under a name; what lies on the disk under it was looked for before."""
+    known = models()
+    if str(name) in known:
+        return known[str(name)]
+    raise ValueError(
+        say(
+            "is '{path}', which does not exist. Packages that come with Mikata: {names}.",
+            path=name,
+            names=", ".join(known),
+        )
+    )
 
 
 def _flag(value: Any) -> bool:
@@ -415,21 +438,22 @@ def _label(name: str) -> str:
 
 
 def _parameter(name: str, hint: Any, default: Any, label: str, help_text: str) -> Parameter:
-    role = bounds = None
+    role: _Role | None = None
+    bounds = None
     if typing.get_origin(hint) is Annotated:
         hint, *marks = typing.get_args(hint)
-        role = next((m.kind for m in marks if isinstance(m, _Role)), None)
+        role = next((m for m in marks if isinstance(m, _Role)), None)
         bounds = next((m for m in marks if isinstance(m, Range)), None)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
     if typing.get_origin(hint) is Annotated:  # InputPath | None
         hint, *marks = typing.get_args(hint)
-        role = next((m.kind for m in marks if isinstance(m, _Role)), role)
+        role = next((m for m in marks if isinstance(m, _Role)), role)
     low, high = (bounds.low, bounds.high) if bounds else (None, None)
     choices: tuple[str, ...] = ()
     kind: Kind
     if role:
-        kind = role
+        kind = role.kind
     elif typing.get_origin(hint) is Literal:
         kind, choices = "choice", typing.get_args(hint)
     elif hint in (bool, int, float, str):
@@ -438,7 +462,10 @@ def _parameter(name: str, hint: Any, default: Any, label: str, help_text: str) -
         raise TypeError(f"'{name}' has the type {hint}, which no door can ask for")
     first = kind == "input" and name in _FIRST and default is REQUIRED
     positional = kind == "images" or first
-    return Parameter(name, kind, label or _label(name), default, help_text, low, high, choices, positional)
+    shipped = role is not None and role.shipped
+    return Parameter(
+        name, kind, label or _label(name), default, help_text, low, high, choices, positional, shipped
+    )
 
 
 def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, tuple[str, str]]]:

@@ -108,7 +108,7 @@ def _make(work: Path, *, fiji: Path | None, started: float, progress: Progress) 
 
     ij = imagej.start(headless=True, fiji=fiji)
     photographs = {name: photograph(name) for name in CLASSES}
-    table = _cut(work / "data", photographs)
+    table = cut(work / "data", photographs)
     mosaic, truth = make_mosaic(photographs)
     images.write_tiff(work / "mosaic.tif", images.from_array(mosaic, "YX", title="mosaic"))
 
@@ -197,7 +197,7 @@ def photograph(name: str) -> NDArray[np.uint8]:
     return np.asarray(getattr(data, name)(), np.uint8)
 
 
-def _cut(folder: Path, photographs: dict[str, NDArray[np.uint8]]) -> Path:
+def cut(folder: Path, photographs: dict[str, NDArray[np.uint8]]) -> Path:
     """Patches as PNG files, and the CSV that names their class and part."""
     from PIL import Image as Pillow
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from mikata.command import InputPath, OutputPath, Range, command
+from mikata.command import InputPath, ModelPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
@@ -15,7 +15,7 @@ def agreement(
     threshold_percent: Annotated[float, Range(0, 100)] = 0.0,
     prevalence_percent: Annotated[float, Range(0, 99.999)] = 0.0,
     reference: str = "",
-    model: InputPath | None = None,
+    model: ModelPath | None = None,
     cell: Literal["none", "A", "B", "C", "D", "E", "F", "G", "H"] = "none",
     stack_size_px: Annotated[int, Range(16, 4096)] = 512,
     layer: str = "",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.command import Images, ModelPath, OutputPath, Range, command
 from mikata.commands.choices import Lut, MethodName, Part
 from mikata.types import SILENT, Progress, Result
 
@@ -11,7 +11,7 @@ from mikata.types import SILENT, Progress, Result
 def montage(
     images: Images,
     *,
-    model: InputPath,
+    model: ModelPath,
     cases: Literal["all", "correct", "wrong", "both"] = "all",
     target: str = "predicted",
     method: MethodName = "Grad-CAM",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.command import Images, InputPath, ModelPath, OutputPath, Range, command
 from mikata.commands.choices import MethodName, Part
 from mikata.types import SILENT, Progress, Result
 
@@ -11,7 +11,7 @@ from mikata.types import SILENT, Progress, Result
 def heat_by_region(
     images: Images,
     *,
-    model: InputPath,
+    model: ModelPath,
     regions: str = "",
     target: str = "predicted",
     method: MethodName = "Grad-CAM",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.command import Images, ModelPath, OutputPath, Range, command
 from mikata.commands.choices import MethodName, Part
 from mikata.types import SILENT, Progress, Result
 
@@ -11,7 +11,7 @@ from mikata.types import SILENT, Progress, Result
 def robustness(
     images: Images,
     *,
-    model: InputPath,
+    model: ModelPath,
     tests: Literal["all", "adversarial", "corruptions"] = "all",
     epsilon_grey: Annotated[float, Range(0, float("inf"))] = 8.0,
     steps: Annotated[int, Range(1, 1000)] = 10,

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.command import Images, InputPath, ModelPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
@@ -13,7 +13,7 @@ def region_overlap(
     human: InputPath,
     reference: InputPath | None = None,
     heat: InputPath | None = None,
-    model: InputPath | None = None,
+    model: ModelPath | None = None,
     target: str = "predicted",
     layer: str = "",
     level_percent: Annotated[float, Range(1, 100)] = 50.0,

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from mikata.command import InputPath, OutputPath, Range, command
+from mikata.command import InputPath, ModelPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
 @command("Export Package...", "Package")
 def export_package(
     *,
-    model: InputPath,
+    model: ModelPath,
     out: OutputPath,
     reader: Literal["deepimagej", "zoo"] = "deepimagej",
     explain: bool = False,
@@ -78,7 +78,7 @@ def export_package(
 @command("Check Package...", "Package")
 def check_package(
     *,
-    model: InputPath,
+    model: ModelPath,
     reader: Literal["both", "deepimagej", "zoo"] = "both",
     out: OutputPath = None,
     overwrite: bool = False,

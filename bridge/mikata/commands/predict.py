@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.command import Images, ModelPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
@@ -10,7 +10,7 @@ from mikata.types import SILENT, Progress, Result
 def predict(
     images: Images,
     *,
-    model: InputPath,
+    model: ModelPath,
     subfolders: bool = False,
     out: OutputPath = None,
     min_confidence_percent: Annotated[float, Range(0, 100)] = 0.0,

@@ -12,6 +12,7 @@ from typing import Any
 
 from mikata.errors import RecipeError
 from mikata.language import say
+from mikata.shipped import recipes
 from mikata.training.stage import CHECKS, Augmentation, Formula, Stage, Unlabelled, shown
 
 _TABLES: dict[str, type[Any]] = {"augmentation": Augmentation, "formula": Formula, "unlabelled": Unlabelled}
@@ -123,18 +124,6 @@ class Recipe:
         return whole
 
 
-def folder() -> Path:
-    """Where the shipped recipes are: in the installed package, or in the source tree."""
-    package = Path(__file__).parents[1]
-    installed = package / "_data" / "recipes"
-    return installed if installed.is_dir() else package.parents[1] / "bioimage_models" / "recipes"
-
-
-def names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(path.stem for path in folder().glob("*.toml"))
-
-
 def read(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe.
 
@@ -151,10 +140,10 @@ def read(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) 
         If the file is missing or no TOML, or a key or value is not known; the message names the key.
     """
     path = path or Path("default")
-    shipped = folder() / f"{path}.toml"
     # a bare name is a shipped recipe's, whatever lies in the folder where Mikata was started
-    if not path.suffix and path.name == str(path) and shipped.is_file():
-        path = shipped
+    known = recipes()
+    shipped = known.get(str(path))
+    path = shipped or path
     try:
         text = path.read_bytes().decode("utf-8-sig")
         found = tomllib.loads(text)
@@ -163,7 +152,7 @@ def read(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) 
             say(
                 "The recipe {path} does not exist. Give a TOML file, or one of {names}.",
                 path=path,
-                names=", ".join(names()),
+                names=", ".join(known),
             )
         ) from error
     except OSError as error:

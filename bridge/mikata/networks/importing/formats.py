@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mikata.architecture import READING, SelfExplaining
 from mikata.errors import MikataError, NetworkError
 from mikata.language import say
 from mikata.networks.importing import interpreter
 from mikata.networks.importing.code import Script, UnreadableError, read_script
-from mikata.networks.importing.libraries import library_network, own_network
+from mikata.networks.importing.libraries import arguments, library_network, own_network
 from mikata.networks.importing.package_code import Trust, loaded_script, package_network
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
@@ -157,7 +158,7 @@ def networks_of(package: Package, *, code: Trust = "consented") -> Iterator[tupl
 def _from_state(package: Package, entry: Mapping[str, Any], source: str, code: Trust) -> nn.Module:
     if package.has(TRAINING_FILE) and not package.described_by.count("/"):
         try:
-            return read_package(package.path).classifier
+            return _trained_here(package, entry)
         except MikataError as error:
             raise NotRunError(str(error).rstrip(".")) from error
     network = own_network(package, entry)
@@ -179,6 +180,24 @@ def _from_state(package: Package, entry: Mapping[str, Any], source: str, code: T
             say("{file} does not fit its architecture ({reason})", file=source, reason=", ".join(wrong[:3]))
         )
     return network
+
+
+def _trained_here(package: Package, entry: Mapping[str, Any]) -> nn.Module:
+    """What Mikata trained, with the heat maps that it gives if the description says so."""
+    classifier = read_package(package.path).classifier
+    stated = entry.get("architecture")
+    if not isinstance(stated, Mapping) or stated.get("callable") != SelfExplaining.__name__:
+        return classifier
+    given = arguments(entry)
+    reading: dict[str, Any] = {key: given.get(key) for key in READING}
+    try:
+        explaining = SelfExplaining(**reading, **classifier.configuration)
+    except (AttributeError, TypeError, ValueError, IndexError) as error:
+        raise NotRunError(
+            say("its network with heat maps cannot be rebuilt ({reason})", reason=first_line(error))
+        ) from error
+    explaining.load_state_dict(classifier.state_dict())
+    return explaining.eval()
 
 
 def _is_file(entry: Mapping[str, Any]) -> bool:

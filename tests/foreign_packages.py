@@ -179,7 +179,7 @@ def onnx(network: nn.Module, x: np.ndarray) -> bytes:
         warnings.simplefilter("ignore")
         torch.onnx.export(network, (torch.from_numpy(x),), buffer, dynamo=False, opset_version=17,
                           input_names=["input"], output_names=["output"],
-                          dynamic_axes={"input": {2: "y", 3: "x"}, "output": {2: "y", 3: "x"}})  # fmt: skip
+                          dynamic_axes={"input": {0: "b", 2: "y", 3: "x"}, "output": {0: "b", 2: "y", 3: "x"}})  # fmt: skip
     return buffer.getvalue()
 
 

@@ -206,13 +206,13 @@ class _Parts:
             ) from error
 
     def runner(self, network: Runs, layouts: Sequence[Layout]) -> Callable[[Values], list[Values]]:
-        """Tensor (N, C, h, w) to one tensor (N, K, h', w') an output."""
-        batched = not one_at_a_time(self.input) and all("b" in layout.letters for layout in layouts)
+        """Tensor (N, C, h, w) to one tensor (N, K, h', w') an output.
 
-        def run(x: Values) -> list[Values]:
-            if not batched and len(x) != 1:
-                found = [run(one[None]) for one in x]
-                return [torch.cat(parts) for parts in zip(*found, strict=True)]
+        Images go through one by one where the batch is of a fixed size of 1, or where two at once do not give what each
+        alone does: networks that were traced with one image may be for one image only.
+        """
+
+        def together(x: Values) -> list[Values]:
             outputs = network([self.layout.arranged(x.to(torch.float32))])
             if len(outputs) != len(layouts):
                 raise NotRunError(
@@ -221,7 +221,28 @@ class _Parts:
                 )  # fmt: skip
             return [layout.plain(output) for layout, output in zip(layouts, outputs, strict=True)]
 
-        return run
+        def one_by_one(x: Values) -> list[Values]:
+            found = [together(one[None]) for one in x]
+            return [torch.cat(parts) for parts in zip(*found, strict=True)]
+
+        stated = not one_at_a_time(self.input) and all("b" in layout.letters for layout in layouts)
+        return together if stated and self._alike(together, one_by_one) else one_by_one
+
+    def _alike(
+        self, together: Callable[[Values], list[Values]], one_by_one: Callable[[Values], list[Values]]
+    ) -> bool:
+        probe = self.probe(lambda x: x, 1)
+        x = torch.cat([probe.noise(self.height.least, self.width.least, seed) for seed in range(2)])
+        alone = one_by_one(x)
+        try:
+            found = together(x)
+        except (NotRunError, UnreadableError):
+            return False
+        return all(
+            a.shape == b.shape
+            and torch.allclose(a.to(torch.float32), b.to(torch.float32), rtol=1e-4, atol=1e-5)
+            for a, b in zip(found, alone, strict=True)
+        )
 
     def unit(self) -> str:
         """Of the values."""

@@ -106,7 +106,7 @@ def to_input(
             )
         )
     check_values(values, spec, name=name, unit=unit)
-    x = torch.from_numpy(np.ascontiguousarray(_fit_channels(values, spec.channels, name), dtype=np.float32))
+    x = torch.from_numpy(np.ascontiguousarray(fit_channels(values, spec.channels, name), dtype=np.float32))
     height, width = spec.size
     if spec.fit == "resize":
         if x.shape[1:] == (height, width):
@@ -216,12 +216,21 @@ def _plain_unit(unit: str) -> str:
     return "grey" if plain in _UNCALIBRATED else plain
 
 
-def _fit_channels(values: NDArray[Any], channels: int, name: str) -> NDArray[Any]:
+def fit_channels(values: NDArray[Any], channels: int, name: str) -> NDArray[Any]:
+    """A plane (C, H, W) with the number of channels that a network takes: grey made three, three equal ones made grey.
+
+    Where the pixels can stay as they are, the array is a view of `values`.
+
+    Raises
+    ------
+    ImageError
+        If the channels do not fit.
+    """
     own = values.shape[0]
     if own == channels:
         return values
     if own == 1 and channels == 3:
-        return np.repeat(values, 3, axis=0)
+        return np.broadcast_to(values, (3, *values.shape[1:]))
     if own == 3 and channels == 1:
         if np.array_equal(values[0], values[1]) and np.array_equal(values[0], values[2]):
             return values[:1]

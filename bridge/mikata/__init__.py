@@ -26,6 +26,7 @@ from mikata.commands import (
     region_overlap,
     robustness,
     search,
+    segment,
     train,
 )
 from mikata.errors import MikataError
@@ -73,6 +74,7 @@ __all__ = [
     "region_overlap",
     "robustness",
     "search",
+    "segment",
     "train",
 ]
 

@@ -6,6 +6,7 @@ from mikata.networks.fit import Fit, take
 from mikata.networks.inputs import InputSpec, to_input
 from mikata.networks.package import Model, read_package
 from mikata.networks.parts import Features, blocks, features, head, heads
+from mikata.networks.pixelwise import PixelNetwork, Sides
 from mikata.networks.published import (
     Preprocessing,
     imagenet_normalisation,
@@ -24,7 +25,9 @@ __all__ = [
     "InputSpec",
     "Model",
     "Normalisation",
+    "PixelNetwork",
     "Preprocessing",
+    "Sides",
     "Source",
     "Weights",
     "asked_between_layers",

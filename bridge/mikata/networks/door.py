@@ -25,7 +25,6 @@ def kind_of(path: Path) -> Literal["classifier", "segmentation", "foreign"]:
         If it is missing, damaged or unsafe.
     """
     with opened(path) as files:
-        read_description(files, DESCRIPTION_FILES)
         if not files.has(TRAINING_FILE):
             return "foreign"
         try:
@@ -58,6 +57,8 @@ def pixel_network(path: Path) -> PixelNetwork:
                 model=path.name,
             )
         )
+    with opened(path) as files:
+        read_description(files, DESCRIPTION_FILES)
     raise PackageError(
         say(
             "{path} was made by another tool; Mikata can use packages that it trained itself for now "

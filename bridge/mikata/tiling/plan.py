@@ -103,10 +103,12 @@ def side(image: int, sides: Sides, *, halo: int | None, stride: int, longest: in
     fixed = sides.step == 0
     if padded <= longest and not (fixed and padded > sides.least):
         return Side(image, padded, (Span(0, padded, 0, image),), exact=True)
-    least = sides.least if fixed or halo is None else sides.at_least(2 * halo + unit)
+    least = sides.least if fixed else sides.at_least(2 * unit if halo is None else 2 * halo + unit)
     exact = halo is not None and least - 2 * halo >= unit
-    if exact and least >= padded and not fixed:
+    if least >= padded and not fixed:
         return Side(image, padded, (Span(0, padded, 0, image),), exact=True)
+    if not exact and unit > least - least // BLENDED_SHARE:
+        unit = 1  # a fixed size that is shorter than the stride: the tiles are blended, and must leave no gap
 
     def advance(length: int) -> int:
         lost = 2 * halo if exact and halo is not None else max(1, length // BLENDED_SHARE)
@@ -153,10 +155,11 @@ def _weights(spans: tuple[Span, ...], padded: int) -> tuple[NDArray[np.float32],
     for number, span in enumerate(spans):
         weight = np.ones(span.length)
         if number:
-            weight[: spans[number - 1].stop - span.start] *= _ramp(spans[number - 1].stop - span.start)
+            overlap = spans[number - 1].stop - span.start
+            weight[:overlap] *= _ramp(overlap)
         if number + 1 < len(spans):
             overlap = span.stop - spans[number + 1].start
-            weight[-overlap:] *= _ramp(overlap)[::-1]
+            weight[span.length - overlap :] *= _ramp(overlap)[::-1]
         total[span.start : span.stop] += weight
         raw.append(weight)
     return tuple(

@@ -313,7 +313,7 @@ def _channels_last(tiles: NDArray[np.float32]) -> Tensor:
 
     The same memory with one channel: only its strides say which layout all that follows gets.
     """
-    count, channels, height, width = tiles.shape
+    _, channels, height, width = tiles.shape
     x = torch.from_numpy(tiles)
     if channels == 1:
         return x.as_strided(x.shape, (height * width, 1, width, 1))

@@ -492,6 +492,10 @@ class Segmenter(nn.Module):
         return torch.cat([torch.softmax(scores[:, :classes], 1), torch.sigmoid(scores[:, classes:])], 1)
 
 
+Network = Classifier | Segmenter
+"""What Mikata trains."""
+
+
 def make_pixel_network(name: str, outputs: int, channels: int) -> nn.Module:
     """Return the plain network from images to images of a name, with random weights.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,11 +45,9 @@ def step_of(network: nn.Module, channels: int) -> int:
         shifted = shifted or _Shifted(network, channels)
         if shifted.agrees(step):
             return step
-            raise NetworkError(
-                say(
-                    "The network takes no images whose sides are multiples of 64 px, or gives them another size."
-                )
-            )
+    raise NetworkError(
+        say("The network takes no images whose sides are multiples of 64 px, or gives them another size.")
+    )
 
 
 def _takes(network: nn.Module, channels: int, height: int, width: int) -> bool:
@@ -110,8 +109,17 @@ def halo_of(network: nn.Module, channels: int, step: int) -> int | None:
 @contextmanager
 def _plain_products() -> Iterator[None]:
     """Convolutions as plain products in a block: faster ones may mix in values that have no part in a pixel."""
-    with torch.backends.mkldnn.flags(enabled=False), torch.inference_mode():
-        yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a setting which stays as it is would not suit Intel's GPUs
+        plain = torch.backends.mkldnn.flags(enabled=False)
+        plain.__enter__()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            plain.__exit__(None, None, None)
 
 
 def _reach(network: nn.Module, channels: int, step: int, width: int) -> int | None:

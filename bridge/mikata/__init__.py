@@ -27,6 +27,7 @@ from mikata.commands import (
     robustness,
     search,
     train,
+    train_segmentation,
 )
 from mikata.errors import MikataError
 from mikata.types import Image, Progress, Region, Result, Table
@@ -74,6 +75,7 @@ __all__ = [
     "robustness",
     "search",
     "train",
+    "train_segmentation",
 ]
 
 

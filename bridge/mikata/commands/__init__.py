@@ -12,12 +12,14 @@ from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
 from mikata.commands.package import check_package, export_package
 from mikata.commands.predict import predict
+from mikata.commands.segment import train_segmentation
 from mikata.commands.stages import compare, derive, search
 
 COMMANDS: tuple[Command, ...] = tuple(
     declaration(function)
     for function in (
         train,
+        train_segmentation,
         ensemble,
         derive,
         compare,
@@ -54,4 +56,5 @@ __all__ = [
     "robustness",
     "search",
     "train",
+    "train_segmentation",
 ]

@@ -36,7 +36,12 @@ def test_the_file_needs_torch_torchvision_timm_and_smp_only():
             else []
         )
     }
-    assert imported - set(sys.stdlib_module_names) == {"torch", "torchvision", "timm", "segmentation_models_pytorch"}
+    assert imported - set(sys.stdlib_module_names) == {
+        "torch",
+        "torchvision",
+        "timm",
+        "segmentation_models_pytorch",
+    }
 
 
 @pytest.mark.parametrize("name", TORCHVISION)

@@ -224,7 +224,13 @@ def open_all(candidates: list[Candidate], progress: Progress) -> tuple[list[Entr
             if not facts.get("patient") and seen.patient_id:
                 facts = facts | {"patient": pseudonym(seen.patient_id)}
             entries.append(
-                Entry(candidate.file, candidate.label, seen.picture, **facts, value=candidate.value)
+                Entry(
+                    candidate.file,
+                    candidate.label,
+                    seen.picture,
+                    **facts,  # type: ignore[arg-type]  # texts only: no column that gets here is named mask
+                    value=candidate.value,
+                )
             )
     finally:
         pool.shutdown(cancel_futures=True)

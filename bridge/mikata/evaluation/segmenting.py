@@ -229,7 +229,8 @@ class _Made:
         """Sum of `upper` over sum of `lower`, each of one number an image."""
         count = int(self.units.max()) + 1
         above, below = (
-            np.bincount(self.units, np.asarray(one, np.float64), minlength=count) for one in (upper, lower)
+            np.asarray(np.bincount(self.units, np.asarray(one, np.float64), minlength=count), np.float64)
+            for one in (upper, lower)
         )
         images = int(np.count_nonzero(lower))
         value = float(above.sum() / below.sum()) if below.sum() else math.nan

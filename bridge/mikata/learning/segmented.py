@@ -322,7 +322,9 @@ def _pictures(learnt: LearntSegmentation) -> list[str]:
 
 def _drawn(run: SegmentationRun, entry: Entry) -> NDArray[np.uint8]:
     """An image with the outlines of truth and prediction (H, W, 3)."""
-    from skimage.segmentation import find_boundaries
+    from skimage import segmentation
+
+    find_boundaries: Any = segmentation.find_boundaries
 
     image, outputs = outputs_of(run, entry)
     truth = run.dataset.truth(entry)

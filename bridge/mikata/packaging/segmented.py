@@ -334,7 +334,9 @@ def spots(trained: TrainedSegmenter) -> NDArray[np.float32]:
 
 def cover(x: Tensor, output: Tensor, trained: TrainedSegmenter) -> bytes:
     """A picture as PNG: the test image, and beside it the same with the outlines of what the network finds."""
-    from skimage.segmentation import find_boundaries
+    from skimage import segmentation
+
+    find_boundaries: Any = segmentation.find_boundaries
 
     plane = pages.eight_bit(x[0].numpy())
     picture = np.repeat(plane[..., None], 3, 2) if plane.ndim == 2 else plane

@@ -29,7 +29,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first day: equal weights give
 
 def on_cpu(classifier: _Network) -> _Network:
     """Return a copy on the CPU in evaluation mode; the given one stays as it is."""
-    twin = copy.deepcopy(classifier).to("cpu", torch.float32).eval()
+    twin = copy.deepcopy(classifier)
+    twin.to("cpu", torch.float32).eval()
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None

@@ -23,7 +23,7 @@ TORCHVISION = [
 ]
 
 
-def test_the_file_needs_torch_torchvision_and_timm_only():
+def test_the_file_needs_torch_torchvision_timm_and_smp_only():
     tree = ast.parse(Path(mikata.architecture.__file__).read_text(encoding="utf-8"))
     imported = {
         name.partition(".")[0]
@@ -36,7 +36,12 @@ def test_the_file_needs_torch_torchvision_and_timm_only():
             else []
         )
     }
-    assert imported - set(sys.stdlib_module_names) == {"torch", "torchvision", "timm"}
+    assert imported - set(sys.stdlib_module_names) == {
+        "torch",
+        "torchvision",
+        "timm",
+        "segmentation_models_pytorch",
+    }
 
 
 @pytest.mark.parametrize("name", TORCHVISION)

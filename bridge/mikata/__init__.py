@@ -29,6 +29,7 @@ from mikata.commands import (
     search,
     segment,
     train,
+    train_segmentation,
 )
 from mikata.errors import MikataError
 from mikata.types import Image, Progress, Region, Result, Table
@@ -78,6 +79,7 @@ __all__ = [
     "search",
     "segment",
     "train",
+    "train_segmentation",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The networks of Mikata's packages, from torch, torchvision and, for its networks only, timm.
+"""The networks of Mikata's packages, from torch, torchvision and, for their networks only, timm and segmentation_models_pytorch.
 
 This file is copied as it stands into every package that Mikata writes, so that other programs can
 rebuild the network there and load the state dict beside it. It must import nothing of Mikata.
@@ -26,6 +26,12 @@ _FLAT_PLACES, _FLAT_UNITS = 15, 256
 
 TIMM = "timm:"
 """What the names of timm's networks begin with: ``timm:convnext_tiny``, ``timm:resnet18.a1_in1k``."""
+
+UNET = "unet"
+"""Name of the one network for segmentation that is Mikata's own."""
+
+SMP = "smp:"
+"""What the names of segmentation_models_pytorch's networks begin with: ``smp:Unet/resnet18``."""
 
 OF = " x "
 """Between the number of an ensemble's members and the name of one of them: ``3 x small_cnn``."""
@@ -351,6 +357,174 @@ class SelfExplaining(Classifier):
         if self.arrangement != "channels first":
             parts = [part.movedim(-1, -3) for part in parts]
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
+
+
+class UNet(nn.Module):
+    """A plain U-Net (Ronneberger et al. 2015, arXiv 1505.04597) with batch normalisation, small enough for a package.
+
+    Five levels of two 3 x 3 convolutions each, poolings by 2 between them, and back by nearest neighbours with what was
+    there on the way down beside it: 0.52 million parameters. Padding is by zeros, so that the output has the input's
+    size; height and width must be multiples of 16.
+
+    Parameters
+    ----------
+    outputs:
+        Number of output channels.
+    channels:
+        Number of input channels.
+    """
+
+    WIDTHS = (12, 24, 48, 72, 96)
+
+    def __init__(self, outputs: int, channels: int) -> None:
+        super().__init__()
+        widths = self.WIDTHS
+        self.down = nn.ModuleList(
+            _two_convolutions(before, width)
+            for before, width in zip((channels, *widths[:-1]), widths, strict=True)
+        )
+        self.up = nn.ModuleList(
+            _two_convolutions(below + width, width)
+            for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (N, outputs, H, W) of images (N, channels, H, W), H and W multiples of 16."""
+        passed = []
+        for number, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if number else x)
+            passed.append(x)
+        passed.pop()
+        for block in self.up:
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), passed.pop()], 1))
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+def _two_convolutions(before: int, width: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs in (before, width):
+        # no bias: the batch normalisation after it has one
+        layers += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Segmenter(nn.Module):
+    """A network that says of every pixel what it is, with its normalisation before and a softmax behind it.
+
+    Parameters
+    ----------
+    network:
+        ``unet``, or ``smp:`` with the names of an architecture and an encoder of segmentation_models_pytorch, such as
+        ``smp:Unet/resnet18``.
+    classes:
+        Number of classes that exclude each other, background included: at least 2.
+    channels:
+        Number of input channels, at least 1.
+    mean, std:
+        One number a channel, in the unit of the pixel values: the network sees ``(x - mean) / std``.
+    distance:
+        Whether a channel follows those of the classes that says how far inside of its object a pixel lies, from 0
+        (border or outside) to 1 (its innermost pixel).
+
+    Attributes
+    ----------
+    configuration:
+        The arguments it was made with: ``Segmenter(**configuration)`` is the same network.
+    normalise:
+        The normalisation.
+    network:
+        The plain network: normalised values (N, C, H, W) to scores (N, K, H, W).
+
+    Raises
+    ------
+    ValueError
+        If the network's name is unknown, or a number is out of range.
+    """
+
+    size = None
+    target = None
+    unit = ""
+
+    def __init__(
+        self,
+        network: str,
+        classes: int,
+        channels: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        distance: bool = False,
+    ) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ValueError(f"a segmentation needs at least 2 classes with the background, not {classes}")
+        if channels < 1:
+            raise ValueError(f"a segmentation needs at least 1 channel, not {channels}")
+        if len(mean) != channels or len(std) != channels:
+            raise ValueError(f"{channels} channels need {channels} numbers each for mean and std")
+        if not all(abs(value) < float("inf") for value in (*mean, *std)) or min(std) <= 0:
+            raise ValueError(f"mean and std must be finite, std above 0, not {list(mean)} and {list(std)}")
+        self.configuration: dict[str, Any] = {
+            "network": network,
+            "classes": int(classes),
+            "channels": int(channels),
+            "mean": [float(value) for value in mean],
+            "std": [float(value) for value in std],
+            "distance": bool(distance),
+        }
+        self.normalise = Normalise(mean, std)
+        self.network = make_pixel_network(network, int(classes) + bool(distance), int(channels))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores (N, K, H, W) before the softmax of images (N, C, H, W) in the unit of the training images."""
+        return self.network(self.normalise(x))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Probabilities (N, K, H, W), background first, and the distance where there is one, of images (N, C, H, W)."""
+        return self.outputs(self.logits(x))
+
+    def outputs(self, scores: Tensor) -> Tensor:
+        """What `forward` gives, of what `logits` gives."""
+        if not self.configuration["distance"]:
+            return torch.softmax(scores, dim=1)
+        classes: int = self.configuration["classes"]
+        return torch.cat([torch.softmax(scores[:, :classes], 1), torch.sigmoid(scores[:, classes:])], 1)
+
+
+Network = Classifier | Segmenter
+"""What Mikata trains."""
+
+
+def make_pixel_network(name: str, outputs: int, channels: int) -> nn.Module:
+    """Return the plain network from images to images of a name, with random weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of this name, or it cannot be made for these channels.
+    """
+    if name == UNET:
+        return UNet(outputs, channels)
+    architecture, divided, encoder = name.removeprefix(SMP).partition("/")
+    if not name.startswith(SMP) or not divided:
+        raise ValueError(
+            f"there is no segmentation network named {name}; use {UNET}, or a name such as {SMP}Unet/resnet18"
+        )
+    import segmentation_models_pytorch as smp
+
+    # smp itself would fetch networks of timm's and others' for names with a source before them
+    if not set(encoder).isdisjoint(":/\\"):
+        raise ValueError(f"there is no encoder named {encoder}")
+    try:
+        network: nn.Module = smp.create_model(
+            architecture, encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=outputs
+        )
+    except (KeyError, ValueError, TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip("'\"")
+        raise ValueError(
+            f"segmentation_models_pytorch {smp.__version__} cannot make {name}: {reason}"
+        ) from error
+    return network
 
 
 def make_network(name: str, classes: int, channels: int) -> nn.Module:

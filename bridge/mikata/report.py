@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mikata.evaluation import Figure as ScoreFigure
 from mikata.evaluation import Report, ValueReport, words
 from mikata.language import language, say
 from mikata.types import Table
@@ -96,6 +97,11 @@ def _cell(value: Any) -> str:
 
 def scores(found: Report | ValueReport) -> str:
     """Every score with its interval, in a table."""
+    return figures(found.figures(say))
+
+
+def figures(found: Iterable[ScoreFigure]) -> str:
+    """Figures with their intervals, in a table."""
     columns = (
         say("figure"), say("value"), say("low"), say("high"), say("level"), say("interval"), say("n"),
         say("independent"),
@@ -109,7 +115,7 @@ def scores(found: Report | ValueReport) -> str:
             f.n,
             words.unit(f.unit),
         )
-        for f in found.figures(say)
+        for f in found
     ]
     return table(Table("", columns, tuple(rows)))
 
@@ -183,6 +189,7 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int, unit: str
         "loss": say("loss"),
         "accuracy": say("accuracy"),
         "mae": say("mean absolute error"),
+        "dice": say("Dice"),
         "training": say("training"),
         "selection": say("selection"),
         "kept": say("kept"),
@@ -194,7 +201,7 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int, unit: str
         # without a font that has the letters matplotlib draws a box for each
         names, font = (names, {"family": [found]}) if found else ({name: name for name in names}, {})
     epochs = [row["epoch"] for row in history]
-    other = "mae" if any("selection_mae" in row for row in history) else "accuracy"
+    other = next((w for w in ("mae", "dice") if any(f"selection_{w}" in row for row in history)), "accuracy")
     figure = Figure(figsize=(8, 3))
     for axes, what in zip(figure.subplots(1, 2), ("loss", other), strict=True):
         for part in ("training", "selection"):

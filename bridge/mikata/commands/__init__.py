@@ -9,6 +9,7 @@ from mikata.commands.explain_regions import heat_by_region
 from mikata.commands.explain_robustness import robustness
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
+from mikata.commands.learn_segmentation import train_segmentation
 from mikata.commands.overlap import region_overlap
 from mikata.commands.package import check_package, export_package, import_package
 from mikata.commands.predict import predict
@@ -19,6 +20,7 @@ COMMANDS: tuple[Command, ...] = tuple(
     declaration(function)
     for function in (
         train,
+        train_segmentation,
         ensemble,
         derive,
         compare,
@@ -59,4 +61,5 @@ __all__ = [
     "search",
     "segment",
     "train",
+    "train_segmentation",
 ]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from mikata.command import Images, InputPath, OutputPath, Range, command
+from mikata.command import Images, ModelPath, OutputPath, Range, command
 from mikata.types import SILENT, Progress, Result
 
 
@@ -10,7 +10,7 @@ from mikata.types import SILENT, Progress, Result
 def segment(
     images: Images,
     *,
-    model: InputPath,
+    model: ModelPath,
     result: Literal["both", "labels", "rois", "table"] = "both",
     numbers: Literal["automatic", "classes", "objects"] = "automatic",
     detections: Literal["boxes", "points"] = "boxes",

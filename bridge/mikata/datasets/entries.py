@@ -41,6 +41,28 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """What was seen of the mask of an image when the data set was read.
+
+    Attributes
+    ----------
+    file:
+        A label image, ROIs, or the image itself where the ROIs are its overlay.
+    digest:
+        SHA-256 of the classes and objects it holds, hexadecimal.
+    present:
+        Numbers of the classes in it, from 1, ascending; none where it is empty.
+    objects:
+        How many objects it holds.
+    """
+
+    file: Path
+    digest: str
+    present: tuple[int, ...]
+    objects: int
+
+
+@dataclass(frozen=True)
 class Entry:
     """One labelled image.
 
@@ -61,6 +83,8 @@ class Entry:
         What was seen when the file was read.
     value:
         What was measured, finite, in the data set's unit; None where the image has a class instead.
+    mask:
+        What each of its pixels is, where that is known; its label is then the same for all images.
     """
 
     file: Path
@@ -76,6 +100,7 @@ class Entry:
     split: str = ""
     reference: str = ""
     value: float | None = None
+    mask: Mask | None = None
 
 
 def references_of(entries: Iterable[Entry]) -> dict[str, int]:

@@ -27,8 +27,10 @@ _NO_IMAGES = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS 
 _NOT_FACTS = ("file", "label", "value", "patient_alias")  # columns that an entry has in another form
 
 
-@dataclass(frozen=True)
-class _Candidate:
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An image that is named or found, and what is said of it."""
+
     file: Path
     label: str
     facts: dict[str, str] = field(default_factory=dict)
@@ -72,7 +74,7 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
             say("{path} does not exist. Give a folder of class folders, or a CSV table.", path=path)
         )
     _refuse_similar_labels(path, candidates)
-    entries, skipped = _open_all(candidates, progress)
+    entries, skipped = open_all(candidates, progress)
     if not entries:
         file, reason = skipped[0]
         raise DataError(
@@ -85,7 +87,7 @@ def read(path: Path, *, for_training: bool = True, progress: Progress = SILENT) 
             )
         )
     _refuse_two_labels(path, entries)
-    _refuse_mixed_values(path, entries)
+    refuse_mixed_values(path, entries)
     classes = tuple(sorted({entry.label for entry in entries if entry.label}, key=natural_key))
     dataset = Dataset(path, tuple(entries), classes, tuple(skipped), _fingerprint(entries), ignored, unit)
     if for_training and dataset.values:
@@ -125,18 +127,18 @@ def read_unlabelled(
         file
         for file in folder.rglob("*")
         if file.is_file()
-        and not any(_is_litter(Path(part)) for part in file.relative_to(folder).parts)
+        and not any(is_litter(Path(part)) for part in file.relative_to(folder).parts)
         and looks_like_image(file)
     )
     ordered = sorted(files, key=lambda file: natural_key(str(file.relative_to(folder))))
-    entries, skipped = _open_all([_Candidate(file, "") for file in ordered], progress)
+    entries, skipped = open_all([Candidate(file, "") for file in ordered], progress)
     if not entries:
         raise DataError(say("{folder} holds no image that can be used.", folder=folder))
     return tuple(entries), tuple(skipped)
 
 
-def _from_folder(folder: Path) -> list[_Candidate]:
-    inside = [item for item in folder.iterdir() if not _is_litter(item)]
+def _from_folder(folder: Path) -> list[Candidate]:
+    inside = [item for item in folder.iterdir() if not is_litter(item)]
     folders = sorted((item for item in inside if item.is_dir()), key=lambda item: natural_key(item.name))
     if not folders:
         tables = sorted(item.name for item in inside if item.suffix.lower() in (".csv", ".tsv"))
@@ -154,7 +156,7 @@ def _from_folder(folder: Path) -> list[_Candidate]:
         )
     candidates = []
     for item in folders:
-        files = sorted((f for f in item.iterdir() if not _is_litter(f)), key=lambda f: natural_key(f.name))
+        files = sorted((f for f in item.iterdir() if not is_litter(f)), key=lambda f: natural_key(f.name))
         deeper = [f.name for f in files if f.is_dir()]
         if deeper:
             raise DataError(
@@ -172,17 +174,18 @@ def _from_folder(folder: Path) -> list[_Candidate]:
                 say("The class folder {folder} holds no images. Fill it or remove it.", folder=item)
             )
         label = unicodedata.normalize("NFC", item.name)
-        candidates += [_Candidate(file, label) for file in files]
+        candidates += [Candidate(file, label) for file in files]
     return candidates
 
 
-def _is_litter(item: Path) -> bool:
+def is_litter(item: Path) -> bool:
+    """Whether a file or folder is what a system leaves behind."""
     return item.name.startswith(".") or item.name.casefold() in _NO_IMAGES
 
 
-def _from_table(path: Path) -> tuple[list[_Candidate], Header]:
+def _from_table(path: Path) -> tuple[list[Candidate], Header]:
     rows, header = read_table(path)
-    name = _patient_names(rows[0].cells)
+    name = patient_names(rows[0].cells)
     hidden: dict[str, str] = {}
     candidates = []
     for row in rows:
@@ -193,11 +196,11 @@ def _from_table(path: Path) -> tuple[list[_Candidate], Header]:
             if key not in hidden:
                 hidden[key] = name[1](key)
             facts["patient"] = hidden[key]
-        candidates.append(_Candidate(row.file, row.cells.get("label", ""), facts, row.value))
+        candidates.append(Candidate(row.file, row.cells.get("label", ""), facts, row.value))
     return candidates, header
 
 
-def _patient_names(cells: dict[str, str]) -> tuple[str, Callable[[str], str]] | None:
+def patient_names(cells: dict[str, str]) -> tuple[str, Callable[[str], str]] | None:
     """Column that tells patients apart, and what to call them; None where no patient is known."""
     if cells.get("patient_alias"):
         return "patient_alias", str
@@ -206,7 +209,8 @@ def _patient_names(cells: dict[str, str]) -> tuple[str, Callable[[str], str]] | 
     return None
 
 
-def _open_all(candidates: list[_Candidate], progress: Progress) -> tuple[list[Entry], list[tuple[Path, str]]]:
+def open_all(candidates: list[Candidate], progress: Progress) -> tuple[list[Entry], list[tuple[Path, str]]]:
+    """Open every image once: those that can be used, in order, and the files that cannot, each with the reason."""
     entries: list[Entry] = []
     skipped: list[tuple[Path, str]] = []
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
@@ -220,7 +224,13 @@ def _open_all(candidates: list[_Candidate], progress: Progress) -> tuple[list[En
             if not facts.get("patient") and seen.patient_id:
                 facts = facts | {"patient": pseudonym(seen.patient_id)}
             entries.append(
-                Entry(candidate.file, candidate.label, seen.picture, **facts, value=candidate.value)
+                Entry(
+                    candidate.file,
+                    candidate.label,
+                    seen.picture,
+                    **facts,  # type: ignore[arg-type]  # texts only: no column that gets here is named mask
+                    value=candidate.value,
+                )
             )
     finally:
         pool.shutdown(cancel_futures=True)
@@ -234,7 +244,7 @@ class _Seen:
     patient_id: str
 
 
-def _look(candidate: _Candidate) -> _Seen | str:
+def _look(candidate: Candidate) -> _Seen | str:
     """What an image is, or why it cannot be used."""
     if not candidate.file.exists():
         return say("The file is not there.")
@@ -284,7 +294,7 @@ def picture(image: Image) -> Picture:
     return Picture(channels, height, width, image.calibrated_unit, eight_bit, content.hexdigest())
 
 
-def _refuse_similar_labels(path: Path, candidates: Iterable[_Candidate]) -> None:
+def _refuse_similar_labels(path: Path, candidates: Iterable[Candidate]) -> None:
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for candidate in candidates:
         spellings[one_spelling(candidate.label)][candidate.label] += 1
@@ -333,7 +343,8 @@ def _refuse_two_labels(path: Path, entries: Iterable[Entry]) -> None:
             )
 
 
-def _refuse_mixed_values(path: Path, entries: list[Entry]) -> None:
+def refuse_mixed_values(path: Path, entries: list[Entry]) -> None:
+    """Refuse images of different units, depths or channels, or `DataError` with two of them."""
     units = {entry.picture.unit: entry for entry in entries}
     channels = {entry.picture.channels: entry for entry in entries}
     depths = {entry.picture.eight_bit: entry for entry in entries}

@@ -15,7 +15,9 @@ from mikata.errors import DataError
 from mikata.language import say
 from mikata.privacy import one_spelling
 
-REQUIRED = ("file", "label")
+MASK = "mask"
+"""Stands in place of ``label`` where images have masks."""
+
 VALUE = "value"
 """Stands in place of ``label`` where images have a number each; its unit, if any, in brackets: ``value [mm]``."""
 
@@ -73,8 +75,10 @@ class Header:
     unit: str
 
 
-def read_table(path: Path) -> tuple[list[Row], Header]:
+def read_table(path: Path, target: str = "label") -> tuple[list[Row], Header]:
     """Rows of a table, and what its header says of them.
+
+    `target` is the column that says what an image is: ``label``, which may be ``value``, or ``mask``.
 
     UTF-8 with or without byte order mark, UTF-16 with one (Excel's "Unicode text"), and CP932
     (Japanese Excel) are read; cells are separated by commas, tabs or semicolons. Case, spaces and
@@ -89,9 +93,13 @@ def read_table(path: Path) -> tuple[list[Row], Header]:
     lines = sheet_lines(path)
     if not lines or not any(cell.strip() for cell in lines[0]):
         raise DataError(
-            say("{path} has no header: its first row must name the columns file and label.", path=path)
+            say(
+                "{path} has no header: its first row must name the columns file and {target}.",
+                path=path,
+                target=target,
+            )
         )
-    columns, ignored = _columns(path, lines[0])
+    columns, ignored = _columns(path, lines[0], target)
     rows = []
     first: dict[Path, Row] = {}
     for number, line in enumerate(lines[1:], start=2):
@@ -100,7 +108,7 @@ def read_table(path: Path) -> tuple[list[Row], Header]:
         if len(line) < len(lines[0]):
             line = line + [""] * (len(lines[0]) - len(line))
         cells = {name: line[index].strip() for name, index in columns.items()}
-        for name in ("file", VALUE if VALUE in columns else "label"):
+        for name in ("file", VALUE if VALUE in columns else target):
             if not cells[name]:
                 raise DataError(
                     say("{path}, row {row}: the column '{name}' is empty.", path=path, row=number, name=name)
@@ -167,8 +175,9 @@ def _number(path: Path, number: int, cell: str) -> float:
     return value
 
 
-def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+def _columns(path: Path, header: list[str], target: str) -> tuple[dict[str, int], tuple[str, ...]]:
     names = [VALUE if _VALUE_WITH_UNIT.fullmatch(one_width(cell)) else column_name(cell) for cell in header]
+    targets = ("label", VALUE) if target == "label" else (target,)
     known: dict[str, int] = {}
     ignored = []
     for index, name in enumerate(names):
@@ -176,11 +185,11 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
             raise DataError(
                 say("{path}: the column '{name}' is there twice. Keep one.", path=path, name=name)
             )
-        if name in (*REQUIRED, VALUE, *OPTIONAL):
+        if name in ("file", *targets, *OPTIONAL):
             known[name] = index
         elif name:
             ignored.append(header[index].strip())
-    absent = [name for name in (*REQUIRED, VALUE, *OPTIONAL) if name not in known]
+    absent = [name for name in ("file", *targets, *OPTIONAL) if name not in known]
     for name in ignored:
         close = difflib.get_close_matches(name.casefold(), absent, 1, _SLIP)
         if close:
@@ -211,7 +220,7 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, 
                 path=path,
             )
         )
-    for name in REQUIRED:
+    for name in ("file", target):
         if name not in known and not (name == "label" and VALUE in known):
             found = ", ".join(cell.strip() for cell in header)
             raise DataError(

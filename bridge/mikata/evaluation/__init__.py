@@ -17,11 +17,13 @@ from mikata.evaluation.intervals import Interval, clopper_pearson, wilson
 from mikata.evaluation.measures import FIGURES
 from mikata.evaluation.paired import ResampledT, corrected_t, holm
 from mikata.evaluation.pairs import clustered_wilson, exchange_p, kappa, newcombe
+from mikata.evaluation.parting import choose_settings, evaluate_segmentation
 from mikata.evaluation.ranking import auc
 from mikata.evaluation.readers import CELLS, Gap, Rate, Readers, compare_readers
 from mikata.evaluation.report import AverageScores, ClassScores, Figure, Report, Score
 from mikata.evaluation.running import evaluate
 from mikata.evaluation.scoring import score
+from mikata.evaluation.segmenting import PixelReport
 from mikata.evaluation.valuing import ValueReport, evaluate_values
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Intraclass",
     "Measured",
     "Method",
+    "PixelReport",
     "Rate",
     "Readers",
     "Report",
@@ -59,12 +62,14 @@ __all__ = [
     "basis",
     "better",
     "cautions",
+    "choose_settings",
     "clopper_pearson",
     "clustered_wilson",
     "compare",
     "compare_readers",
     "corrected_t",
     "evaluate",
+    "evaluate_segmentation",
     "evaluate_values",
     "exchange_p",
     "holm",

@@ -5,5 +5,14 @@ from mikata.learning.figures import interval_words
 from mikata.learning.learnt import Learnt
 from mikata.learning.packaged import train_package
 from mikata.learning.page import sections
+from mikata.learning.segmented import LearntSegmentation, train_segmentation_package
 
-__all__ = ["Learnt", "interval_words", "sections", "train_ensemble", "train_package"]
+__all__ = [
+    "Learnt",
+    "LearntSegmentation",
+    "interval_words",
+    "sections",
+    "train_ensemble",
+    "train_package",
+    "train_segmentation_package",
+]

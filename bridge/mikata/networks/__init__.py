@@ -4,7 +4,7 @@ from mikata.networks.building import Weights, build, build_with_fit, check_size,
 from mikata.networks.door import kind_of, pixel_network, refuse_pixel_network
 from mikata.networks.fit import Fit, take
 from mikata.networks.inputs import InputSpec, to_input
-from mikata.networks.package import Model, read_package
+from mikata.networks.package import Model, read_package, read_pixel_network
 from mikata.networks.parts import Features, blocks, features, head, heads
 from mikata.networks.pixelwise import PixelNetwork, Sides
 from mikata.networks.published import (
@@ -48,6 +48,7 @@ __all__ = [
     "published",
     "read_own",
     "read_package",
+    "read_pixel_network",
     "read_source",
     "read_state",
     "refuse_pixel_network",

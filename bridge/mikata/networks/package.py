@@ -8,19 +8,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from mikata.architecture import Classifier
+from numpy.typing import NDArray
+
+from mikata.architecture import Classifier, Segmenter
 from mikata.errors import NetworkError, PackageError
 from mikata.language import say
+from mikata.networks.inputs import InputSpec, to_input
 from mikata.networks.package_files import DESCRIPTION_FILE as DESCRIPTION_FILE
 from mikata.networks.package_files import Files, opened, read_description
+from mikata.networks.pixelwise import PixelNetwork, Sides
 from mikata.networks.weights import load_state
 
 MIKATA_FORMAT = 1
 """Version of the fields of ``training.json`` that this module reads."""
 
 TRAINING_FILE = "training.json"
+
+KIND, SEGMENTATION = "kind", "segmentation"
+"""Field of ``training.json`` that says what the network is for, and its value; a classifier's has none."""
+
+PARTED_BY = ("boundary", "distance")
+"""What a channel may hold from which touching objects are parted."""
+
+_Network = TypeVar("_Network", Classifier, Segmenter)
 
 _LARGEST_RECORD = 16 * 2**20
 
@@ -81,6 +93,88 @@ def read_package(path: Path) -> Model:
     PackageError
         If it is missing, damaged, unsafe, of a newer Mikata, or made by another tool.
     """
+    record, data, state_file, sha256 = _contents(path)
+    if record.get(KIND) == SEGMENTATION:
+        raise PackageError(
+            say(
+                "{path} holds a network for segmentation, which says of every pixel what it is; this needs a classifier, "
+                "which says it of the whole image.",
+                path=path,
+            )
+        )
+    fields = _Fields(record, f"{path}: {TRAINING_FILE}")
+    configuration = fields.configuration()
+    classes = () if "target" in configuration else fields.classes(configuration["classes"])
+    classifier = _rebuilt(Classifier, configuration, data, state_file, path)
+    return Model(
+        classifier=classifier.eval(),
+        classes=classes,
+        channels=configuration["channels"],
+        size=fields.size(),
+        fit=fields.fit(),
+        value_unit=fields.value_unit(),
+        value_range=fields.value_range(),
+        weights_sha256=sha256,
+        record=record,
+        path=path,
+    )
+
+
+def read_pixel_network(path: Path) -> PixelNetwork:
+    """Read a package of a network for segmentation that Mikata trained, from its folder or zip.
+
+    As with :func:`read_package` none of its code is run. The network is on the CPU and has its softmax inside; images
+    are in the unit of the training images.
+
+    Raises
+    ------
+    PackageError
+        If it is missing, damaged, unsafe, of a newer Mikata, made by another tool, or a classifier.
+    """
+    record, data, state_file, _ = _contents(path)
+    if record.get(KIND) != SEGMENTATION:
+        raise PackageError(
+            say(
+                "{path} holds a classifier, which says what a whole image is; this needs a network for segmentation, "
+                "which says it of every pixel.",
+                path=path,
+            )
+        )
+    fields = _Fields(record, f"{path}: {TRAINING_FILE}")
+    configuration = fields.pixel_configuration()
+    segmenter = _rebuilt(Segmenter, configuration, data, state_file, path).eval()
+    step = fields.positive("step")
+    spec = InputSpec(configuration["channels"], (1, 1), "native", fields.value_unit(), fields.value_range())
+
+    def before(values: NDArray[Any]) -> NDArray[Any]:
+        taken: NDArray[Any] = to_input(values, spec, name=say("The image")).numpy()
+        return taken
+
+    return PixelNetwork(
+        path=path,
+        channels=configuration["channels"],
+        before=before,
+        network=segmenter,
+        after=_unchanged,
+        height=Sides(step, step),
+        width=Sides(step, step),
+        halo=fields.halo(),
+        stride=step,
+        scale=1,
+        outputs=fields.outputs(configuration["classes"] + configuration["distance"]),
+        meaning="instances" if fields.record.get("instances") in PARTED_BY else "classes",
+        value_unit=spec.value_unit,
+        value_range=spec.value_range,
+        settings=fields.settings(),
+    )
+
+
+def _unchanged(values: NDArray[Any]) -> NDArray[Any]:
+    return values
+
+
+def _contents(path: Path) -> tuple[dict[str, Any], bytes, str, str]:
+    """Training record, and content, name and checksum of the state dict."""
     with opened(path) as source:
         description = read_description(source)
         record = _record(source)
@@ -96,11 +190,15 @@ def read_package(path: Path) -> Model:
                     description=DESCRIPTION_FILE,
                 )
             )
-    fields = _Fields(record, f"{path}: {TRAINING_FILE}")
-    configuration = fields.configuration()
-    classes = () if "target" in configuration else fields.classes(configuration["classes"])
+    return record, data, state_file, sha256
+
+
+def _rebuilt(
+    kind: type[_Network], configuration: dict[str, Any], data: bytes, state_file: str, path: Path
+) -> _Network:
+    """The network with its weights."""
     try:
-        classifier = Classifier(**configuration)
+        network = kind(**configuration)
         state = load_state(io.BytesIO(data), say("{file} of {path}", file=state_file, path=path))
     except (ValueError, NetworkError) as error:
         raise PackageError(
@@ -109,7 +207,7 @@ def read_package(path: Path) -> Model:
             )
         ) from error
     try:
-        classifier.load_state_dict(state)
+        network.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         raise PackageError(
             say(
@@ -120,18 +218,7 @@ def read_package(path: Path) -> Model:
                 record=TRAINING_FILE,
             )
         ) from error
-    return Model(
-        classifier=classifier.eval(),
-        classes=classes,
-        channels=configuration["channels"],
-        size=fields.size(),
-        fit=fields.fit(),
-        value_unit=fields.value_unit(),
-        value_range=fields.value_range(),
-        weights_sha256=sha256,
-        record=record,
-        path=path,
-    )
+    return network
 
 
 def _record(source: Files) -> dict[str, Any]:
@@ -239,14 +326,59 @@ class _Fields:
             raise self._wrong("configuration")
         return dict(found)
 
+    def pixel_configuration(self) -> dict[str, Any]:
+        """Of a `Segmenter`."""
+        found = self.record.get("configuration")
+        keys = {"network": str, "classes": int, "channels": int, "mean": list, "std": list, "distance": bool}
+        if (
+            not isinstance(found, dict)
+            or set(found) != set(keys)
+            or any(type(found[key]) is not kind for key, kind in keys.items())
+            or not all(_is_number(value) for key in ("mean", "std") for value in found[key])
+            or not 1 <= found["channels"] <= 10_000
+            or not 2 <= found["classes"] <= 10_000
+        ):
+            raise self._wrong("configuration")
+        return dict(found)
+
+    def outputs(self, count: int) -> tuple[str, ...]:
+        """Names of the output's channels."""
+        return self._names("outputs", count)
+
+    def positive(self, key: str) -> int:
+        """A whole number from 1."""
+        found = self.record.get(key)
+        if type(found) is not int or not 1 <= found <= 100_000:
+            raise self._wrong(key)
+        return found
+
+    def halo(self) -> int | None:
+        found = self.record.get("halo")
+        if found is not None and (type(found) is not int or not 0 <= found <= 100_000):
+            raise self._wrong("halo")
+        return found
+
+    def settings(self) -> dict[str, float] | None:
+        found = self.record.get("settings")
+        if found is None:
+            return None
+        if not isinstance(found, dict) or not all(
+            isinstance(k, str) and _is_number(v) for k, v in found.items()
+        ):
+            raise self._wrong("settings")
+        return {key: float(value) for key, value in found.items()}
+
     def classes(self, count: int) -> tuple[str, ...]:
-        found = self.record.get("classes")
+        return self._names("classes", count)
+
+    def _names(self, key: str, count: int) -> tuple[str, ...]:
+        found = self.record.get(key)
         if (
             not isinstance(found, list)
             or not all(isinstance(name, str) and name for name in found)
             or not len(found) == len(set(found)) == count
         ):
-            raise self._wrong("classes")
+            raise self._wrong(key)
         return tuple(found)
 
     def size(self) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from bioimageio.spec.common import Sha256
 from bioimageio.spec.model import v0_5 as newest
 from pydantic import ValidationError
 
-from mikata.architecture import SelfExplaining
+from mikata.architecture import Network, SelfExplaining
 from mikata.errors import PackageError
 from mikata.language import say
 from mikata.networks.quiet import quiet
@@ -169,7 +169,6 @@ def describe(
         "mikata",
         network,
     ]
-    version = torch.__version__.partition("+")[0]
     optional: dict[str, Any] = {}
     if words.licence:
         optional["license"] = words.licence
@@ -177,52 +176,34 @@ def describe(
         with quiet(), ValidationContext(root=folder, perform_io_checks=True):
             if words.parent:
                 optional["parent"] = v0_5.LinkedModel(id=v0_5.ModelId(words.parent))
-            state_dict = v0_5.PytorchStateDictWeightsDescr(
-                source=Path(STATE_DICT),
-                sha256=Sha256(sums[STATE_DICT]),
-                pytorch_version=version,
-                architecture=v0_5.ArchitectureFromFileDescr(
-                    source=Path(ARCHITECTURE),
-                    sha256=Sha256(sums[ARCHITECTURE]),
-                    callable=type(explaining or trained.classifier).__name__,
-                    kwargs={
-                        **({} if explaining is None else explaining.reading),
-                        **trained.classifier.configuration,
-                    },
-                ),
-            )
-            torchscript = v0_5.TorchscriptWeightsDescr(
-                source=Path(TORCHSCRIPT),
-                sha256=Sha256(sums[TORCHSCRIPT]),
-                pytorch_version=version,
-                parent="pytorch_state_dict",
-            )
+            kwargs = {
+                **({} if explaining is None else explaining.reading),
+                **trained.classifier.configuration,
+            }
             description = v0_5.ModelDescr(
                 name=name,
                 description=f"{words.description.strip()} {RESEARCH_USE}".strip(),
                 authors=[v0_5.Author(name=author) for author in words.authors],
-                documentation=_file(README, sums),
-                covers=[_file(COVER, sums)],
+                documentation=file_of(README, sums),
+                covers=[file_of(COVER, sums)],
                 tags=list(dict.fromkeys([*own_tags, *words.tags])),
                 inputs=[_input(trained, dynamic, sums, alone=explaining is not None)],
                 outputs=[
                     _output(trained, sums),
                     *([] if explaining is None else [_maps(trained, dynamic, sums)]),
                 ],
-                weights=v0_5.WeightsDescr(
-                    pytorch_state_dict=state_dict, torchscript=torchscript, **_onnx(sums)
-                ),
-                attachments=[_file("training.json", sums)],
+                weights=weights_of(explaining or trained.classifier, sums, kwargs),
+                attachments=[file_of("training.json", sums)],
                 version="0.1.0",
                 timestamp=datetime.now(UTC).replace(microsecond=0),
                 **optional,
             )
     except ValidationError as error:
         raise PackageError(
-            say("The package's description is not valid: {reasons}.", reasons=_reasons(error))
+            say("The package's description is not valid: {reasons}.", reasons=reasons_of(error))
         ) from error
     content = dump_description(description)
-    return _for_deepimagej(content, nickname(name)) if reader == "deepimagej" else dict(content)
+    return for_deepimagej(content, nickname(name)) if reader == "deepimagej" else dict(content)
 
 
 def to_yaml(description: dict[str, Any]) -> str:
@@ -231,7 +212,7 @@ def to_yaml(description: dict[str, Any]) -> str:
     return text
 
 
-def _for_deepimagej(content: Any, nick: str) -> dict[str, Any]:
+def for_deepimagej(content: Any, nick: str) -> dict[str, Any]:
     """The one small step down: see the module's docstring."""
     older = dict(content)
     older["format_version"] = FORMAT_VERSION
@@ -242,8 +223,32 @@ def _for_deepimagej(content: Any, nick: str) -> dict[str, Any]:
     return older
 
 
-def _file(name: str, sums: dict[str, str]) -> Any:
+def file_of(name: str, sums: dict[str, str]) -> Any:
+    """A file of the package with its checksum."""
     return v0_5.FileDescr(source=Path(name), sha256=Sha256(sums[name]))
+
+
+def weights_of(network: Network, sums: dict[str, str], kwargs: dict[str, Any]) -> Any:
+    """The entries of all weight files; `kwargs` rebuild the network."""
+    version = torch.__version__.partition("+")[0]
+    state_dict = v0_5.PytorchStateDictWeightsDescr(
+        source=Path(STATE_DICT),
+        sha256=Sha256(sums[STATE_DICT]),
+        pytorch_version=version,
+        architecture=v0_5.ArchitectureFromFileDescr(
+            source=Path(ARCHITECTURE),
+            sha256=Sha256(sums[ARCHITECTURE]),
+            callable=type(network).__name__,
+            kwargs=kwargs,
+        ),
+    )
+    torchscript = v0_5.TorchscriptWeightsDescr(
+        source=Path(TORCHSCRIPT),
+        sha256=Sha256(sums[TORCHSCRIPT]),
+        pytorch_version=version,
+        parent="pytorch_state_dict",
+    )
+    return v0_5.WeightsDescr(pytorch_state_dict=state_dict, torchscript=torchscript, **_onnx(sums))
 
 
 def _onnx(sums: dict[str, str]) -> dict[str, Any]:
@@ -269,7 +274,7 @@ def _input(trained: Taking, dynamic: bool, sums: dict[str, str], *, alone: bool)
     def side(length: int) -> Any:
         return v0_5.ParameterizedSize(min=min(length, smallest), step=1) if dynamic else length
 
-    names = ["red", "green", "blue"] if trained.channels == 3 else _numbered(trained.channels)
+    names = channel_names_of(trained.channels)
     unit = trained.value_unit if trained.value_unit.isascii() else "calibrated units"
     return v0_5.InputTensorDescr(
         id=v0_5.TensorId("input"),
@@ -281,8 +286,8 @@ def _input(trained: Taking, dynamic: bool, sums: dict[str, str], *, alone: bool)
             v0_5.SpaceInputAxis(id=v0_5.AxisId("x"), size=side(width)),
         ],
         data=v0_5.IntervalOrRatioDataDescr(type="float32"),
-        test_tensor=_file(TEST_INPUT, sums),
-        sample_tensor=_file(SAMPLE_INPUT, sums) if SAMPLE_INPUT in sums else None,
+        test_tensor=file_of(TEST_INPUT, sums),
+        sample_tensor=file_of(SAMPLE_INPUT, sums) if SAMPLE_INPUT in sums else None,
         preprocessing=[v0_5.EnsureDtypeDescr(kwargs=v0_5.EnsureDtypeKwargs(dtype="float32"))],
     )
 
@@ -304,7 +309,7 @@ def _maps(trained: Taking, dynamic: bool, sums: dict[str, str]) -> Any:
             v0_5.SpaceOutputAxis(id=v0_5.AxisId("x"), size=side("x", width)),
         ],
         data=v0_5.IntervalOrRatioDataDescr(type="float32"),
-        test_tensor=_file(TEST_MAPS, sums),
+        test_tensor=file_of(TEST_MAPS, sums),
     )
 
 
@@ -317,22 +322,26 @@ def _output(trained: Taking, sums: dict[str, str]) -> Any:
             description=said[:128],
             axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=["value"])],
             data=v0_5.IntervalOrRatioDataDescr(type="float32"),
-            test_tensor=_file(TEST_OUTPUT, sums),
+            test_tensor=file_of(TEST_OUTPUT, sums),
         )
     return v0_5.OutputTensorDescr(
         id=v0_5.TensorId("probabilities"),
         description="Probability of each class; they add up to 1.",
         axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=list(trained.classes))],
         data=v0_5.IntervalOrRatioDataDescr(type="float32"),
-        test_tensor=_file(TEST_OUTPUT, sums),
+        test_tensor=file_of(TEST_OUTPUT, sums),
     )
 
 
-def _numbered(channels: int) -> Sequence[str]:
+def channel_names_of(channels: int) -> Sequence[str]:
+    """Names of an image's channels."""
+    if channels == 3:
+        return ["red", "green", "blue"]
     return ["grey"] if channels == 1 else [f"channel{number + 1}" for number in range(channels)]
 
 
-def _reasons(error: ValidationError) -> str:
+def reasons_of(error: ValidationError) -> str:
+    """What bioimageio.spec finds wrong, field by field."""
     return "; ".join(
         f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
         for problem in error.errors()[:5]

@@ -25,7 +25,7 @@ from mikata.packaging.description import (
     TORCHSCRIPT,
     Words,
 )
-from mikata.packaging.trained import Evaluated, EvaluatedValues, ScoreLike, Taking, Trained
+from mikata.packaging.trained import Evaluated, EvaluatedValues, HasFigures, ScoreLike, Taking, Trained
 
 _COVER_SIDE = 256
 _BAR = np.array([38, 122, 181], np.uint8)
@@ -71,11 +71,11 @@ def readme(
             "result.",
         ],
         DATA: [
-            _plain(words.data) if words.data else "The training data are not described. Ask the authors.",
+            plain(words.data) if words.data else "The training data are not described. Ask the authors.",
             "",
             "The test and sample images in this package are made by formula or of open licence.",
         ],
-        TRAINING: [_plain(trained.methods)],
+        TRAINING: [plain(trained.methods)],
     }
     return page(trained, words, told, dynamic=dynamic)
 
@@ -106,16 +106,16 @@ def page(
     low, high = trained.value_range
     values = trained.classifier.target is not None
     lines = [
-        f"# {_plain(words.name)}",
+        f"# {plain(words.name)}",
         "",
         f"**{RESEARCH_USE}**",
         "",
-        *([_plain(words.description), ""] if words.description else []),
+        *([plain(words.description), ""] if words.description else []),
         *(_value(trained) if values else _classes(trained)),
         "",
         "## Images it takes",
         "",
-        f"- {_channels(trained.channels)}",
+        f"- {channels_words(trained.channels)}",
         f"- {_size(trained, dynamic)}",
         f"- {'Pixel values' if values else 'Values'} in {trained.value_unit}; the training images went from {low:g} to {high:g}. "
         f"Normalisation and {'the way back to the value' if values else 'softmax'} are inside the network: give it "
@@ -146,7 +146,7 @@ def page(
         "",
         "## Authors and licence",
         "",
-        f"Authors: {_plain(', '.join(words.authors)) or 'not stated'}",
+        f"Authors: {plain(', '.join(words.authors)) or 'not stated'}",
         "",
         f"Licence: {words.licence}."
         if words.licence
@@ -192,14 +192,14 @@ def _classes(trained: Taking) -> list[str]:
         "",
         "| output channel | class |",
         "|---:|---|",
-        *(f"| {number} | {_cell(name)} |" for number, name in enumerate(trained.classes, 1)),
+        *(f"| {number} | {cell(name)} |" for number, name in enumerate(trained.classes, 1)),
     ]
 
 
 def _value(trained: Taking) -> list[str]:
     assert trained.classifier.target is not None
     mean, std = trained.classifier.target
-    unit = _plain(trained.classifier.unit)
+    unit = plain(trained.classifier.unit)
     named = f"the value in {unit}" if unit else "the value (its unit is not stated)"
     return [
         f"A network (`{trained.classifier.configuration['network']}`) that gives a value, trained with Mikata. Input: "
@@ -221,7 +221,7 @@ def cover(image: NDArray[np.float32], probabilities: NDArray[np.float32]) -> byt
     probabilities:
         (K,), each 0..1.
     """
-    left = Picture.fromarray(_eight_bit(image)).convert("RGB")
+    left = Picture.fromarray(eight_bit(image)).convert("RGB")
     left = left.resize((_COVER_SIDE, _COVER_SIDE), Picture.Resampling.BICUBIC)
     right = np.tile(_BACK, (_COVER_SIDE, _COVER_SIDE, 1))
     margin, shown = 16, probabilities[:24]
@@ -241,13 +241,15 @@ def png(picture: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _eight_bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+def eight_bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """An image (C, H, W) from its lowest to its highest value as a picture (H, W) or (H, W, 3)."""
     plane = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
     low, high = float(plane.min()), float(plane.max())
     return np.asarray(np.rint((plane - low) * (255.0 / ((high - low) or 1.0))), np.uint8)
 
 
-def _channels(channels: int) -> str:
+def channels_words(channels: int) -> str:
+    """Which images a network of so many channels takes."""
     if channels == 1:
         return "Grey images (one channel)."
     if channels == 3:
@@ -271,29 +273,30 @@ def _size(trained: Taking, dynamic: bool) -> str:
 def _figures(trained: Trained, report: Evaluated | EvaluatedValues | None) -> list[str]:
     if report is None:
         return ["No figures were measured. Do not rely on this model."]
-    lines = _rows_of_values(report) if isinstance(report, EvaluatedValues) else _rows_of_classes(report)
+    lines = rows_of_figures(report) if isinstance(report, EvaluatedValues) else _rows_of_classes(report)
     patients = f" of {report.n_patients} patients" if report.n_patients is not None else ""
-    truth = "; ".join(f"{_plain(name)} ({count} images)" for name, count in report.references.items())
+    truth = "; ".join(f"{plain(name)} ({count} images)" for name, count in report.references.items())
     return [
         f"Measured on {report.n} images{patients} that were neither trained on nor used to choose when to "
-        f"stop; split: {_plain(trained.grouping)}. The truth rests on: {truth or 'not stated'}.",
+        f"stop; split: {plain(trained.grouping)}. The truth rests on: {truth or 'not stated'}.",
         "",
         "| figure | value | interval | images |",
         "|---|---:|---|---:|",
         *lines,
-        *(line for note in report.notes for line in ("", _plain(note))),
+        *(line for note in report.notes for line in ("", plain(note))),
     ]
 
 
-def _rows_of_values(report: EvaluatedValues) -> list[str]:
+def rows_of_figures(report: HasFigures) -> list[str]:
+    """Lines of a Markdown table, one a figure."""
     rows = []
     for one in report.figures():
         if not math.isfinite(one.value):
-            rows.append(f"| {_cell(one.name)} | not defined | | {one.n} |")
+            rows.append(f"| {cell(one.name)} | not defined | | {one.n} |")
             continue
         rows.append(
-            f"| {_cell(one.name)} | {one.value:.4g} | {one.low:.4g} to {one.high:.4g} "
-            f"({100 * one.level:g} %, {_cell(one.method)}) | {one.n} |"
+            f"| {cell(one.name)} | {one.value:.4g} | {one.low:.4g} to {one.high:.4g} "
+            f"({100 * one.level:g} %, {cell(one.method)}) | {one.n} |"
         )
     return rows
 
@@ -310,11 +313,11 @@ def _rows_of_classes(report: Evaluated) -> list[str]:
 
 def _row(name: str, score: ScoreLike) -> str:
     if not math.isfinite(score.value):
-        return f"| {_cell(name)} | not defined | | {score.n} |"
+        return f"| {cell(name)} | not defined | | {score.n} |"
     interval = score.interval
     return (
-        f"| {_cell(name)} | {score.value:.3f} | {interval.low:.3f} to {interval.high:.3f} "
-        f"({100 * interval.level:g} %, {_cell(interval.method)}) | {score.n} |"
+        f"| {cell(name)} | {score.value:.3f} | {interval.low:.3f} to {interval.high:.3f} "
+        f"({100 * interval.level:g} %, {cell(interval.method)}) | {score.n} |"
     )
 
 
@@ -390,9 +393,11 @@ def sections(text: str, names: Sequence[str]) -> dict[str, list[str]]:
     return {name: lines for name, lines in joined.items() if any(lines)}
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text on one line."""
     return " ".join(text.split())
 
 
-def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table."""
+    return plain(text).replace("|", "\\|")

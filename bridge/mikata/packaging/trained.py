@@ -177,6 +177,13 @@ class Evaluated(Protocol):
         """All figures as plain JSON values."""
 
 
+class HasFigures(Protocol):
+    """What was measured, flat."""
+
+    def figures(self) -> Sequence[FigureLike]:
+        """All figures with their intervals, in English."""
+
+
 @runtime_checkable
 class EvaluatedValues(Protocol):
     """What was measured of values on the test part; `mikata.evaluation.ValueReport` is one."""

@@ -7,33 +7,37 @@ import io
 import math
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network
 from mikata.errors import NetworkError
 from mikata.language import say
 
 TOLERANCE = 1e-4
 """Largest difference of a probability, or of a value in its standard deviations, between two weight formats."""
 
+_Network = TypeVar("_Network", bound=Network)
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first day: equal weights give equal files
 
 
-def on_cpu(classifier: Classifier) -> Classifier:
+def on_cpu(classifier: _Network) -> _Network:
     """Return a copy on the CPU in evaluation mode; the given one stays as it is."""
-    twin = copy.deepcopy(classifier).to("cpu", torch.float32).eval()
+    twin = copy.deepcopy(classifier)
+    twin.to("cpu", torch.float32).eval()
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None
     return twin
 
 
-def state_dict_bytes(classifier: Classifier) -> bytes:
+def state_dict_bytes(classifier: Network) -> bytes:
     """The state dict as a file's content, readable with ``weights_only=True``."""
     buffer = io.BytesIO()
     # as torch gives it, since it also carries the versions of layers, without which some do not load
@@ -41,7 +45,7 @@ def state_dict_bytes(classifier: Classifier) -> bytes:
     return buffer.getvalue()
 
 
-def torchscript_bytes(classifier: Classifier, x: Tensor) -> bytes:
+def torchscript_bytes(classifier: Network, x: Tensor) -> bytes:
     """The network traced on `x` (1, C, H, W), as a file's content.
 
     The names of source files that TorchScript carries for its error messages are left out: they hold
@@ -92,11 +96,16 @@ def saved(traced: torch.jit.ScriptModule) -> bytes:
     return _without_source_names(buffer.getvalue())
 
 
-def runs_at_other_sizes(torchscript: bytes, classifier: Classifier, x: Tensor) -> bool:
-    """Whether the traced network gives the same as the network where height and width are others."""
+def runs_at_other_sizes(
+    torchscript: bytes,
+    classifier: Network,
+    x: Tensor,
+    extras: Sequence[tuple[int, int]] = ((24, 41), (129, 64)),
+) -> bool:
+    """Whether the traced network gives the same as the network where height and width are larger by these."""
     generator = torch.Generator().manual_seed(0)
     low, high = float(x.min()), float(x.max())
-    for extra_height, extra_width in ((24, 41), (129, 64)):
+    for extra_height, extra_width in extras:
         shape = (1, x.shape[1], x.shape[2] + extra_height, x.shape[3] + extra_width)
         other = low + (high - low) * torch.rand(shape, generator=generator)
         try:
@@ -137,7 +146,7 @@ def _attention(
     return torch.softmax(scores, dim=-1) @ value
 
 
-def _difference(torchscript: bytes, classifier: Classifier, x: Tensor) -> float:
+def _difference(torchscript: bytes, classifier: Network, x: Tensor) -> float:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch's TorchScript deprecation
         loaded = torch.jit.load(io.BytesIO(torchscript), "cpu")  # type: ignore[no-untyped-call]

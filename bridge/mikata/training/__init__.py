@@ -3,7 +3,8 @@
 from mikata.training.pretraining import Memory
 from mikata.training.recipe import Recipe
 from mikata.training.run import Run
+from mikata.training.segmenting import SegmentationRun, train_segmentation
 from mikata.training.stage import Stage
 from mikata.training.stages import train
 
-__all__ = ["Memory", "Recipe", "Run", "Stage", "train"]
+__all__ = ["Memory", "Recipe", "Run", "SegmentationRun", "Stage", "train", "train_segmentation"]

@@ -54,11 +54,32 @@ def augment(images: Tensor, draws: Tensor, options: Augmentation, value_range: t
     return images
 
 
+def augment_masked(
+    images: Tensor, planes: Tensor, draws: Tensor, options: Augmentation, value_range: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Change images as `augment` does, and move what their pixels are along with them.
+
+    Parameters
+    ----------
+    images, draws, options, value_range:
+        As of `augment`.
+    planes:
+        Numbers of each pixel (N, P, H, W), taken from the nearest one. Where an image goes on with its lowest value,
+        they go on with 0, which is background.
+    """
+    column = {name: draws[:, i] for i, name in enumerate(DRAWS)}
+    grid = _grid(images, column, options)
+    if grid is not None:
+        planes = F.grid_sample(
+            planes, grid.to(planes.dtype), "nearest", padding_mode=_PADDING[options.fill], align_corners=False
+        )
+    return augment(images, draws, options, value_range), planes
+
+
 def _moved(images: Tensor, column: dict[str, Tensor], options: Augmentation, low: float) -> Tensor:
-    turned = options.flip_horizontal or options.flip_vertical or options.quarter_turns
-    if not (options.rotation_rad or options.shift or options.scale or turned):
+    grid = _grid(images, column, options)
+    if grid is None:
         return images
-    grid = F.affine_grid(_matrices(column, options, images.shape), list(images.shape), align_corners=False)
     # grid_sample knows no other fill than 0
     offset = low if options.fill == "lowest" else 0.0
     return (
@@ -70,6 +91,14 @@ def _moved(images: Tensor, column: dict[str, Tensor], options: Augmentation, low
         )
         + offset
     )
+
+
+def _grid(images: Tensor, column: dict[str, Tensor], options: Augmentation) -> Tensor | None:
+    """Where each place of the result is in the image (N, H, W, 2); None where nothing is moved."""
+    turned = options.flip_horizontal or options.flip_vertical or options.quarter_turns
+    if not (options.rotation_rad or options.shift or options.scale or turned):
+        return None
+    return F.affine_grid(_matrices(column, options, images.shape), list(images.shape), align_corners=False)
 
 
 def _matrices(column: dict[str, Tensor], options: Augmentation, shape: Sequence[int]) -> Tensor:

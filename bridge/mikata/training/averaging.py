@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network
 
 _STEPS = "steps"
 
@@ -33,7 +33,7 @@ class Average(torch.nn.Module):
         How many steps it has seen.
     """
 
-    def __init__(self, classifier: Classifier, decay: float) -> None:
+    def __init__(self, classifier: Network, decay: float) -> None:
         """`decay` is d above, from 0 (the last weights alone) to below 1."""
         super().__init__()
         self.classifier = copy.deepcopy(classifier).requires_grad_(False)
@@ -41,7 +41,7 @@ class Average(torch.nn.Module):
         self.steps = 0
 
     @torch.no_grad()
-    def update(self, classifier: Classifier) -> None:
+    def update(self, classifier: Network) -> None:
         """Take in the weights after one more step of the optimiser."""
         self.steps += 1
         own, new = self._tensors(), classifier.state_dict()

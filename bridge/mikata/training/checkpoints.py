@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network
 from mikata.outputs import probe, written
 
 BEST, LAST, STATE = "best.pt", "last.pt", "state.pt"
@@ -156,7 +156,7 @@ class Checkpoints:
         self._written = time.monotonic()
         self._took = self._written - started
 
-    def load_best(self, classifier: Classifier) -> None:
+    def load_best(self, classifier: Network) -> None:
         """Put the best weights into the network."""
         classifier.load_state_dict(self.best_weights)
 

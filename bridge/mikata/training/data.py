@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -18,6 +19,7 @@ from mikata.language import say
 from mikata.networks import InputSpec, to_input
 from mikata.networks.inputs import TakesImages
 from mikata.training import order
+from mikata.training.stage import Stage
 from mikata.types import Progress
 
 _AHEAD = 2  # batches that are being read while one is used
@@ -95,6 +97,26 @@ class Part:
             return height, width
         seen = self.entries[index].picture
         return max(height, seen.height), max(width, seen.width)
+
+    def digest(self) -> str:
+        """SHA-256 of the images and what they are, in their order."""
+        if not self.entries and isinstance(self.kept, Tensor):  # drawn, never files
+            found = hashlib.sha256(self.kept.contiguous().numpy().tobytes())
+            found.update(self.labels.numpy().tobytes())
+            return found.hexdigest()
+        rows = zip(self.entries, self.labels.tolist(), strict=True)
+        text = "\n".join(f"{entry.picture.digest} {label}" for entry, label in rows)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def training_batches(self, stage: Stage, seed: int, share: tuple[int, int]) -> TrainingBatches:
+        """Its images in batches that are learnt from."""
+        return TrainingBatches(
+            self, stage.batch, seed, balance=stage.balance, workers=stage.workers, share=share
+        )
+
+    def whole_batches(self, stage: Stage, share: tuple[int, int]) -> WholeBatches:
+        """Its images whole, once, in batches that are judged."""
+        return WholeBatches(self, stage.batch, workers=stage.workers, share=share)
 
     def nbytes(self) -> int:
         """Memory that all images need when they are kept."""
@@ -230,10 +252,15 @@ class TrainingBatches:
         self._seed = seed
         self._balance = balance
         self._workers = workers
-        self._count = len(source)
+        count = len(source)
         if balance == "down_sampling":
             present = torch.bincount(source.labels).tolist()
-            self._count = min(filter(None, present)) * sum(map(bool, present))
+            count = min(filter(None, present)) * sum(map(bool, present))
+        self._deal(count, batch)
+
+    def _deal(self, count: int, batch: int) -> None:
+        """Deal so many images to batches of at most so many."""
+        self._count = count
         self._batches = -(-self._count // batch)
         if batch > 1 and self._count < 2 * self._batches:
             self._batches = max(1, self._count // 2)
@@ -345,11 +372,14 @@ class WholeBatches:
     def __len__(self) -> int:
         return len(self._chunks)
 
+    def _shape(self, index: int) -> tuple[int, int]:
+        return self.source.shape(index)
+
     def _same_size(self, batch: int) -> Iterator[list[int]]:
         height, width = self.source.spec.size
         sizes: dict[tuple[int, int], list[int]] = {}
         for index in range(len(self.source)):
-            sizes.setdefault(self.source.shape(index), []).append(index)
+            sizes.setdefault(self._shape(index), []).append(index)
         for (high, wide), indices in sizes.items():
             step = max(1, batch * height * width // (high * wide))
             for start in range(0, len(indices), step):

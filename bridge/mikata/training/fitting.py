@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network
 from mikata.errors import Cancelled, MikataError, OutputError, RecipeError, TrainingError
 from mikata.language import say
 from mikata.networks import asked_between_layers
@@ -22,6 +22,7 @@ from mikata.training import state
 from mikata.training.data import Part, Remaining, Statistics, TrainingBatches, WholeBatches
 from mikata.training.losses import ClassLoss, ValueLoss
 from mikata.training.memory import is_out_of_memory
+from mikata.training.pixel_losses import PixelLoss
 from mikata.training.processes import Processes, processes
 from mikata.training.recipe import Recipe
 from mikata.training.stage import Stage
@@ -45,7 +46,7 @@ StoppedBy = Literal["finished", "early stopping", "interrupted"]
 
 
 def fit(
-    classifier: Classifier,
+    classifier: Network,
     learning: Part,
     choosing: Part,
     stage: Stage,
@@ -56,6 +57,7 @@ def fit(
     accelerator: str,
     *,
     resume: bool = False,
+    losses: PixelLoss | None = None,
 ) -> tuple[Loop, StoppedBy]:
     """Train until the epochs are over, nothing gets better, or the user stops it.
 
@@ -65,6 +67,8 @@ def fit(
         Gets what `mikata.training.checkpoints` keeps.
     resume:
         Whether to go on from the state that an earlier start of the same training has left there.
+    losses:
+        What a network for segmentation learns from; None: what suits the classifier.
 
     Returns
     -------
@@ -88,14 +92,8 @@ def fit(
         from mikata.training.watching import Watch
 
         group = processes()
-        batches = TrainingBatches(
-            learning,
-            stage.batch,
-            recipe.seed,
-            balance=stage.balance,
-            workers=stage.workers,
-            share=(group.rank, group.count),
-        )
+        share = (group.rank, group.count)
+        batches = learning.training_batches(stage, recipe.seed, share)
         _refuse_empty_shares(batches, recipe, group)
         checkpoints = Checkpoints(folder, writes=group.main)
         checkpoints.prepare(resume=resume)
@@ -107,9 +105,7 @@ def fit(
                 classifier,
                 stage,
                 batches,
-                ClassLoss(learning.labels, classifier.configuration["classes"], stage)
-                if classifier.target is None
-                else ValueLoss(classifier.target[1]),
+                losses or _losses(classifier, learning, stage),
                 LearningParts(classifier, stage, recipe.source),
                 statistics.value_range,
                 recipe.seed,
@@ -126,14 +122,18 @@ def fit(
                         _keep_all(loop)
                     return loop, _end(loop, stage)
                 _say_where(loop, len(batches))
-            whole = WholeBatches(
-                choosing, stage.batch, workers=stage.workers, share=(group.rank, group.count)
-            )
+            whole = choosing.whole_batches(stage, share)
             try:
                 stopped = _run(loop, whole, recipe, accelerator, group)
             finally:
                 classifier.to(memory_format=torch.contiguous_format)  # as everything that reads it expects
             return loop, "interrupted" if stopped else _end(loop, stage)
+
+
+def _losses(classifier: Network, learning: Part, stage: Stage) -> ClassLoss | ValueLoss:
+    if classifier.target is None:
+        return ClassLoss(learning.labels, classifier.configuration["classes"], stage)
+    return ValueLoss(classifier.target[1])
 
 
 def _run(loop: Loop, whole: WholeBatches, recipe: Recipe, accelerator: str, group: Processes) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network
 from mikata.errors import RecipeError
 from mikata.language import say
 from mikata.networks import blocks as blocks_of
@@ -73,7 +73,7 @@ class LearningParts:
         From the input to the output, the head last; every parameter is in exactly one.
     """
 
-    def __init__(self, classifier: Classifier, stage: Stage, recipe: str) -> None:
+    def __init__(self, classifier: Network, stage: Stage, recipe: str) -> None:
         """`recipe` is its name, for messages.
 
         Raises

@@ -11,10 +11,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network
 from mikata.errors import TrainingError
 from mikata.language import say
-from mikata.training.augmentation import augment
+from mikata.training.augmentation import augment, augment_masked
 from mikata.training.averaging import Average
 from mikata.training.checkpoints import Checkpoints, Weights
 from mikata.training.data import Batch, TrainingBatches
@@ -22,6 +22,7 @@ from mikata.training.learning_parts import LearningParts, steps_done
 from mikata.training.losses import ClassLoss, ValueLoss
 from mikata.training.memory import Before, has_batch_norm, is_out_of_memory, release
 from mikata.training.order import seed_device, seed_of
+from mikata.training.pixel_losses import PixelLoss
 from mikata.training.processes import Processes
 from mikata.training.schedule import rate_factor
 from mikata.training.stage import Stage
@@ -77,10 +78,10 @@ class Loop(LightningModule):
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: Network,
         stage: Stage,
         batches: TrainingBatches,
-        losses: ClassLoss | ValueLoss,
+        losses: ClassLoss | ValueLoss | PixelLoss,
         parts: LearningParts,
         value_range: tuple[float, float],
         seed: int,
@@ -166,6 +167,7 @@ class Loop(LightningModule):
         """Let the user see the last whole epoch's figure of the selection images."""
         last = self.history[-1] if self.history else {}
         self.watch.accuracy = last.get("selection_accuracy", math.nan)
+        self.watch.dice = last.get("selection_dice", math.nan)
         self.watch.error, self.watch.unit = last.get("selection_mae", math.nan), self.classifier.unit
 
     @property
@@ -221,10 +223,13 @@ class Loop(LightningModule):
 
     def _augmented(self, batch: Batch) -> Batch:
         images, labels, draws = batch
+        if labels.ndim > 1:  # what each pixel is, moved with the image
+            changed = augment_masked(images, labels, draws, self.stage.augmentation, self.value_range)
+            return *changed, draws
         return augment(images, draws, self.stage.augmentation, self.value_range), labels, draws
 
     @property
-    def judged(self) -> Classifier:
+    def judged(self) -> Network:
         """The network with the weights that are judged and kept."""
         return self.classifier if self.average is None else self.average.classifier
 

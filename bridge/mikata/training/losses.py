@@ -16,8 +16,8 @@ TAU = 1.0
 """Strength of the logit adjustment: with 1, the smallest loss is that of the smallest balanced error."""
 
 
-Figure = Literal["accuracy", "mae"]
-"""What the history tells beside the loss: the share of right answers, or the mean absolute error of values."""
+Figure = Literal["accuracy", "mae", "dice"]
+"""What the history tells beside the loss: share of right answers, mean absolute error of values, or mean Dice of images."""
 
 
 class ClassLoss(nn.Module):

@@ -13,9 +13,16 @@ from typing import Any
 from mikata.errors import RecipeError
 from mikata.language import say
 from mikata.shipped import recipes
-from mikata.training.stage import CHECKS, Augmentation, Formula, Stage, Unlabelled, shown
+from mikata.training.stage import CHECKS, Augmentation, Formula, Segmentation, Stage, Unlabelled, shown
 
-_TABLES: dict[str, type[Any]] = {"augmentation": Augmentation, "formula": Formula, "unlabelled": Unlabelled}
+_TABLES: dict[str, type[Any]] = {
+    "augmentation": Augmentation,
+    "segmentation": Segmentation,
+    "formula": Formula,
+    "unlabelled": Unlabelled,
+}
+_NO_SOURCES = ("augmentation", "segmentation")
+"""Tables that do not belong to a source of weights of their name."""
 _SOURCES = ("none", "imagenet", "previous", "formula", "unlabelled")
 _INHERITED = ("network", "size", "fit", "channels")
 """What a stage takes over from the one before it when it says nothing else and goes on with its weights."""
@@ -111,6 +118,7 @@ class Recipe:
             table = dataclasses.asdict(stage)
             table["size"] = list(stage.size)
             table["frozen"] = list(stage.frozen)
+            table["segmentation"]["names"] = list(stage.segmentation.names)
             stages.append(table)
         split = {"test": self.test, "selection": self.selection}
         return {"seed": self.seed, "split": split, "stage": stages}
@@ -213,7 +221,7 @@ def _stage(
         inner = dict(_table(source, f"stage.{name}", found.get(name, {})))
         _refuse_unknown(source, f"stage.{name}: ", inner, _names(kind))
         _check_values(source, f"stage.{name}: ", inner)
-        used = name == "augmentation" or found.get("source") == name or name in tried
+        used = name in _NO_SOURCES or found.get("source") == name or name in tried
         if not used and kind(**inner) != kind():
             raise RecipeError(
                 say(
@@ -225,6 +233,8 @@ def _stage(
             )
         if home is not None and inner.get("images"):
             inner["images"] = str((home / inner["images"]).absolute())
+        if "names" in inner:
+            inner["names"] = tuple(inner["names"])
         tables[name] = kind(**inner)
     values = {key: value for key, value in found.items() if key not in _TABLES}
     _check_values(source, "stage: ", values)

@@ -126,6 +126,18 @@ class Unlabelled:
 
 
 @dataclass(frozen=True)
+class Segmentation:
+    """How a network for segmentation is trained; see ``default.toml`` for what each key means."""
+
+    masks: Literal["auto", "objects", "classes", "binary"] = "auto"
+    names: tuple[str, ...] = ()
+    instances: Literal["none", "boundary", "distance"] = "none"
+    loss: Literal["dice_ce", "cross_entropy", "dice"] = "dice_ce"
+    patches: int = 4
+    foreground: float = 0.5
+
+
+@dataclass(frozen=True)
 class Stage:
     """One training of the network; see ``default.toml`` for what each key means.
 
@@ -173,6 +185,7 @@ class Stage:
     augmentation: Augmentation = field(default_factory=Augmentation)
     formula: Formula = field(default_factory=Formula)
     unlabelled: Unlabelled = field(default_factory=Unlabelled)
+    segmentation: Segmentation = field(default_factory=Segmentation)
 
 
 CHECKS: dict[str, Check] = {
@@ -225,6 +238,12 @@ CHECKS: dict[str, Check] = {
     "per_class": _whole(1, 10_000),
     "images": _any_words,
     "method": _one_of("simclr", "vicreg", "byol"),
+    "masks": _one_of("auto", "objects", "classes", "binary"),
+    "names": _list_of_words,
+    "instances": _one_of("none", "boundary", "distance"),
+    "loss": _one_of("dice_ce", "cross_entropy", "dice"),
+    "patches": _whole(1, 10_000),
+    "foreground": _number(0, 1),
     "early_stopping": _whole(0, 100_000),
     "balance": _one_of("none", "class_weights", "sampling", "down_sampling", "logit_adjustment"),
     "precision": _one_of("32", "bf16", "16"),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network
 from mikata.errors import TrainingError
 from mikata.language import say
 from mikata.training.data import Part
@@ -94,7 +94,7 @@ def _made_by() -> dict[str, str]:
     }
 
 
-def belonging(classifier: Classifier, learning: Part, choosing: Part, stage: Stage, seed: int) -> Belonging:
+def belonging(classifier: Network, learning: Part, choosing: Part, stage: Stage, seed: int) -> Belonging:
     """What makes a training this one and no other.
 
     Parameters
@@ -110,24 +110,14 @@ def belonging(classifier: Classifier, learning: Part, choosing: Part, stage: Sta
         for key, value in dataclasses.asdict(stage).items()
         if key not in _WITHOUT_EFFECT
     }
-    found["training images"] = _digest_of_images(learning)
-    found["selection images"] = _digest_of_images(choosing)
+    found["training images"] = learning.digest()
+    found["selection images"] = choosing.digest()
     found["network"] = json.dumps(classifier.configuration, sort_keys=True)
     found["start weights"] = _digest_of_weights(classifier)
     return found
 
 
-def _digest_of_images(source: Part) -> str:
-    if not source.entries and isinstance(source.kept, Tensor):  # drawn, never files
-        digest = hashlib.sha256(source.kept.contiguous().numpy().tobytes())
-        digest.update(source.labels.numpy().tobytes())
-        return digest.hexdigest()
-    rows = zip(source.entries, source.labels.tolist(), strict=True)
-    text = "\n".join(f"{entry.picture.digest} {label}" for entry, label in rows)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest_of_weights(classifier: Classifier) -> str:
+def _digest_of_weights(classifier: Network) -> str:
     digest = hashlib.sha256()
     for name, tensor in classifier.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -25,6 +25,7 @@ class Watch:
     started: float = field(default_factory=time.monotonic)
     shown: float = 0.0
     accuracy: float = math.nan
+    dice: float = math.nan
     error: float = math.nan
     """Mean absolute error of the selection images' values, in `unit`."""
     unit: str = ""
@@ -44,6 +45,8 @@ class Watch:
         ]
         if not math.isnan(self.accuracy):
             words.append(say("selection accuracy {accuracy:.1f} %", accuracy=100 * self.accuracy))
+        if not math.isnan(self.dice):
+            words.append(say("Dice of selection images {dice:.3f}", dice=self.dice))
         if not math.isnan(self.error):
             error = f"{self.error:.3g} {self.unit}".rstrip()
             words.append(say("mean error of selection images {error}", error=error))

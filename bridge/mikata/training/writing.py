@@ -36,15 +36,15 @@ def as_toml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
             if isinstance(value, dict):
                 continue
             default = plain[key]
-            if value != (list(default) if isinstance(default, tuple) else default) or key in (
+            if value != _listed(default) or key in (
                 "network",
                 "source",
             ):
                 stage.add(key, _item(value, why.get(key, "") if last else ""))
-        for name in ("augmentation", "formula", "unlabelled"):
-            if name not in ("augmentation", said["source"]):
+        for name in ("augmentation", "segmentation", "formula", "unlabelled"):
+            if name not in ("augmentation", "segmentation", said["source"]):
                 continue  # of a source that a search has tried and not chosen: no recipe may say it
-            changed = {key: value for key, value in said[name].items() if value != plain[name][key]}
+            changed = {key: value for key, value in said[name].items() if value != _listed(plain[name][key])}
             if changed:
                 inner = tomlkit.table()
                 for key, value in changed.items():
@@ -53,6 +53,11 @@ def as_toml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
         stages.append(stage)
     document.add("stage", stages)
     return tomlkit.dumps(document)
+
+
+def _listed(default: object) -> object:
+    """A default as a recipe's plain values have it."""
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _item(value: object, comment: str) -> tomlkit.items.Item:

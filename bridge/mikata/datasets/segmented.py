@@ -1,0 +1,263 @@
+"""Images with masks: a table or a folder into a `Dataset` whose images and masks were all opened once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mikata import regions
+from mikata.datasets.entries import PARTS, Dataset, Entry, Mask
+from mikata.datasets.masks import ROI_ENDINGS, Kind, Reading, Truth, settle, truth_of
+from mikata.datasets.reading import Candidate, is_litter, open_all, patient_names, refuse_mixed_values
+from mikata.datasets.sheets import located
+from mikata.datasets.table import MASK, read_table
+from mikata.errors import DataError, RegionError
+from mikata.images import looks_like_image, natural_key
+from mikata.language import say
+from mikata.types import SILENT, Progress
+
+EVERY = "all"
+"""Label of every image here: the parts of a split are not balanced by anything."""
+
+_MASK_FOLDERS = ("masks", "labels", "rois")
+_IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class Segmented(Dataset):
+    """Images with masks.
+
+    Attributes
+    ----------
+    reading:
+        How the masks are read; its names are those of the classes but the background.
+    """
+
+    reading: Reading = field(default_factory=lambda: Reading("binary", ("object",)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Classes with the background, which is first."""
+        return ("background", *self.reading.names)
+
+    @property
+    def empty(self) -> int:
+        """Number of images without any object."""
+        return sum(entry.mask is not None and not entry.mask.present for entry in self.entries)
+
+    def truth(self, entry: Entry) -> Truth:
+        """What each pixel of an image is.
+
+        Raises
+        ------
+        DataError
+            If the mask can no longer be read, or is another one now.
+        """
+        assert entry.mask is not None
+        shape = (entry.picture.height, entry.picture.width)
+        found = truth_of(entry.mask.file, entry.file, shape, self.reading)
+        if found.digest != entry.mask.digest:
+            raise DataError(
+                say("{file} was changed since the data were read. Begin again.", file=entry.mask.file)
+            )
+        return found
+
+
+def read_segmented(
+    path: Path,
+    *,
+    kind: Kind = "auto",
+    names: Sequence[str] = (),
+    parted: bool = False,
+    progress: Progress = SILENT,
+) -> Segmented:
+    """Read images and their masks.
+
+    Parameters
+    ----------
+    path:
+        A CSV table with the columns file and mask, and where there are any patient (or patient_alias), study, site, split
+        and so on, as `mikata.datasets.read` takes them; or a folder with ``images`` and ``masks`` (or ``labels`` or
+        ``rois``) in it, masks named as their images; or a folder of TIFFs with ImageJ overlays. A mask is an image of
+        the same size, ROIs (``.roi`` or ``.zip``), or the image's own overlay where the table names the image again.
+    kind, names, parted:
+        As of `mikata.datasets.masks.settle`.
+
+    Raises
+    ------
+    DataError
+        If nothing can be read, a mask is missing or does not suit its image, or no mask holds anything; the message
+        names the file.
+    Cancelled
+        If the user stopped it.
+    """
+    ignored: tuple[str, ...] = ()
+    if path.is_dir():
+        pairs = _from_folder(path)
+    elif path.is_file():
+        pairs, ignored = _from_table(path)
+    else:
+        raise DataError(
+            say(
+                "{path} does not exist. Give a folder with images and masks, or a CSV table with the columns file and mask.",
+                path=path,
+            )
+        )
+    for mask in pairs.values():
+        if not mask.is_file():
+            raise DataError(say("The mask {file} is not there.", file=mask))
+    entries, skipped = open_all(list(pairs), progress)
+    if not entries:
+        file, reason = skipped[0]
+        raise DataError(
+            say(
+                "None of the {count} images of {path} can be used. The first is {file}: {reason}",
+                count=len(skipped),
+                path=path,
+                file=file,
+                reason=reason,
+            )
+        )
+    refuse_mixed_values(path, entries)
+    masks = {candidate.file: mask for candidate, mask in pairs.items()}
+    reading = settle([(masks[e.file], e.file) for e in entries], kind, names, parted=parted, path=path)
+    found = []
+    for done, entry in enumerate(entries):
+        progress.step(say("Reading masks"), done, len(entries))
+        found.append(dataclasses.replace(entry, mask=_seen(masks[entry.file], entry, reading)))
+    _refuse_untrainable(path, found, reading)
+    lines = sorted(f"{e.picture.digest} {e.mask.digest}\n" for e in found if e.mask is not None)
+    fingerprint = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return Segmented(path, tuple(found), (EVERY,), tuple(skipped), fingerprint, ignored, reading=reading)
+
+
+def _seen(mask: Path, entry: Entry, reading: Reading) -> Mask:
+    truth = truth_of(mask, entry.file, (entry.picture.height, entry.picture.width), reading)
+    present = tuple(number for number in range(1, len(reading.names) + 1) if (truth.classes == number).any())
+    return Mask(mask, truth.digest, present, int(truth.objects.max()))
+
+
+def _from_table(path: Path) -> tuple[dict[Candidate, Path], tuple[str, ...]]:
+    rows, header = read_table(path, MASK)
+    name = patient_names(rows[0].cells)
+    pairs = {}
+    for row in rows:
+        facts = {key: value for key, value in row.cells.items() if key not in ("file", MASK, "patient_alias")}
+        facts["patient"] = "" if name is None else name[1](row.cells[name[0]])
+        pairs[Candidate(row.file, EVERY, facts)] = located(path.parent, row.cells[MASK])
+    return pairs, header.ignored
+
+
+def _from_folder(folder: Path) -> dict[Candidate, Path]:
+    images = folder / _IMAGES
+    masks = [folder / name for name in _MASK_FOLDERS if (folder / name).is_dir()]
+    if images.is_dir() and masks:
+        return _by_name(images, masks)
+    if images.is_dir():
+        raise DataError(
+            say(
+                "{folder} has the folder images, but none of masks: {names}.",
+                folder=folder,
+                names=", ".join(_MASK_FOLDERS),
+            )
+        )
+    pairs = {}
+    for file in _files(folder):
+        if file.suffix.lower() in (".tif", ".tiff") and looks_like_image(file):
+            try:
+                drawn = bool(regions.read(file))
+            except RegionError as error:
+                raise DataError(str(error)) from error
+            if not drawn:
+                raise DataError(
+                    say(
+                        "{file} has no overlay. Draw its objects and save it with them (Image > Overlay > Add Selection...), "
+                        "or give a folder with images and masks.",
+                        file=file,
+                    )
+                )
+            pairs[Candidate(file, EVERY)] = file
+    if not pairs:
+        raise DataError(
+            say(
+                "{folder} holds no images with masks: give a folder with the folders images and masks, a folder of TIFFs "
+                "with overlays, or a CSV table with the columns file and mask.",
+                folder=folder,
+            )
+        )
+    return pairs
+
+
+def _by_name(images: Path, folders: Sequence[Path]) -> dict[Candidate, Path]:
+    """Images and masks of the same names, whatever their endings."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        for file in _files(folder):
+            if file.suffix.lower() in ROI_ENDINGS or looks_like_image(file):
+                found.setdefault(file.stem, []).append(file)
+    pairs = {}
+    stems: dict[str, Path] = {}
+    for file in _files(images):
+        if not looks_like_image(file):
+            continue
+        if file.stem in stems:
+            raise DataError(
+                say(
+                    "{one} and {other} have the same name, so that their masks cannot be told apart.",
+                    one=stems[file.stem],
+                    other=file,
+                )
+            )
+        stems[file.stem] = file
+        own = found.get(file.stem, [])
+        if not own:
+            raise DataError(
+                say(
+                    "{file} has no mask: no file of {folders} is named {stem}.",
+                    file=file,
+                    folders=", ".join(folder.name for folder in folders),
+                    stem=file.stem,
+                )
+            )
+        if len(own) > 1:
+            raise DataError(
+                say("{file} has two masks: {one} and {other}. Keep one.", file=file, one=own[0], other=own[1])
+            )
+        pairs[Candidate(file, EVERY)] = own[0]
+    if not pairs:
+        raise DataError(say("{folder} holds no image that can be used.", folder=images))
+    return pairs
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        (item for item in folder.iterdir() if item.is_file() and not is_litter(item)),
+        key=lambda item: natural_key(item.name),
+    )
+
+
+def _refuse_untrainable(path: Path, entries: Sequence[Entry], reading: Reading) -> None:
+    present = {number for entry in entries if entry.mask is not None for number in entry.mask.present}
+    if not present:
+        raise DataError(
+            say("{path}: all masks are empty: there is nothing to learn from. The first is {file}.",
+                path=path, file=entries[0].mask.file if entries[0].mask else path)
+        )  # fmt: skip
+    for number, name in enumerate(reading.names, 1):
+        if number not in present:
+            raise DataError(
+                say("{path}: no mask holds the class '{name}'. Is its name right?", path=path, name=name)
+            )
+    patients = {entry.patient for entry in entries}
+    if len(entries) < len(PARTS) or (all(patients) and len(patients) < len(PARTS)):
+        raise DataError(
+            say(
+                "{path}: its {images} image(s) are too few, or of fewer than three patients. It takes at least three, one "
+                "each to train, to choose the best epoch and to test.",
+                path=path,
+                images=len(entries),
+            )
+        )

@@ -1,0 +1,135 @@
+"""A network for segmentation on images: predicted, judged, and the settings of objects chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mikata import images
+from mikata.datasets import Entry
+from mikata.errors import DataError, ImageError
+from mikata.evaluation.pixels import THRESHOLDS, Matched, match, pooled_f1
+from mikata.evaluation.segmenting import Judged, PixelReport, judge, report
+from mikata.language import say
+from mikata.networks import InputSpec, to_input
+from mikata.networks.instances import DEFAULTS, FOREGROUND, SEED, SMALLEST, label_image
+from mikata.training.segmenting import SegmentationRun
+from mikata.types import SILENT, Progress
+
+_FOREGROUNDS = (0.5, 0.3, 0.4, 0.6, 0.7)
+_SEEDS = (0.5, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
+_SMALLEST = (0.0, 0.1, 0.2)  # of the median object of the training images
+
+
+def outputs_of(run: SegmentationRun, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """An image as the network takes it (C, H, W), and what the network says of it (K, H, W).
+
+    Raises
+    ------
+    ImageError
+        If its file can no longer be read, or does not suit the network.
+    """
+    image = images.read(entry.file)
+    spec = InputSpec(run.channels, (1, 1), "native", run.value_unit, run.value_range)
+    values = next(image.frames()).values
+    taken = to_input(values, spec, name=str(entry.file), unit=image.calibrated_unit).numpy()
+    return taken, run.predict(taken, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_settings(run: SegmentationRun, *, progress: Progress = SILENT) -> SegmentationRun:
+    """The run with the settings that make the best objects of the selection images; the test part is not looked at.
+
+    Best is the highest F1 of all objects together, as the mean over the intersections 0.5 to 0.95; of equal ones the
+    first of a list that begins with the defaults. First the two thresholds are chosen, then the smallest object.
+    """
+    if run.instances == "none":
+        return run
+    found = []
+    for done, entry in enumerate(run.parts["selection"]):
+        progress.show(say("Choose the settings of objects"), done, len(run.parts["selection"]))
+        found.append((outputs_of(run, entry)[1], run.dataset.truth(entry).objects))
+    typical = _median_area(run)
+    best, best_score = dict(DEFAULTS), -1.0
+    thresholds = [{FOREGROUND: f, SEED: s} for f, s in product(_FOREGROUNDS, _SEEDS)]
+    sizes = [{SMALLEST: float(round(share * typical))} for share in _SMALLEST]
+    for trial in (*thresholds, *sizes):
+        if SMALLEST not in trial:
+            settings = {**DEFAULTS, **trial}
+        else:
+            settings = {**best, **trial}
+        score = _score(run, found, settings)
+        if score > best_score + 1e-12:
+            best, best_score = settings, score
+    chosen = {
+        "by": "highest F1 of objects of the selection images, mean over IoU 0.5 to 0.95",
+        "selection_f1_mean": best_score,
+        "tried": len(thresholds) + len(sizes),
+    }
+    return dataclasses.replace(run, settings=best, chosen=chosen)
+
+
+def _median_area(run: SegmentationRun) -> float:
+    areas = [np.bincount(run.dataset.truth(entry).objects.ravel())[1:] for entry in run.parts["training"]]
+    return float(np.median(np.concatenate(areas)))
+
+
+def _score(
+    run: SegmentationRun,
+    found: Sequence[tuple[NDArray[np.float32], NDArray[np.int32]]],
+    settings: Mapping[str, float],
+) -> float:
+    matched: list[Matched] = [
+        match(truth, label_image(outputs, run.outputs, settings)) for outputs, truth in found
+    ]
+    return float(np.nan_to_num(np.mean([pooled_f1(matched, number) for number in range(len(THRESHOLDS))])))
+
+
+def evaluate_segmentation(
+    run: SegmentationRun, entries: Sequence[Entry], *, seed: int = 0, progress: Progress = SILENT
+) -> PixelReport:
+    """Judge a network on images.
+
+    Parameters
+    ----------
+    entries:
+        The test part, as a rule: used once, at the end.
+
+    Raises
+    ------
+    DataError
+        If none of the images can be judged.
+    """
+    judged: list[Judged] = []
+    used: list[Entry] = []
+    skipped: list[tuple[Path, str]] = []
+    for done, entry in enumerate(entries):
+        progress.show(say("Test"), done, len(entries))
+        try:
+            _, outputs = outputs_of(run, entry)
+        except ImageError as error:
+            skipped.append((entry.file, str(error)))
+            continue
+        truth = run.dataset.truth(entry)
+        parted = run.instances != "none"
+        objects = run.label_image(outputs) if parted else None
+        said = run.class_image(outputs) if objects is None else (objects > 0).astype(np.uint8)
+        judged.append(
+            judge(truth.classes, said, len(run.classes), truth.objects if parted else None, objects)
+        )
+        used.append(entry)
+    if not used:
+        raise DataError(
+            say(
+                "None of the {count} test images can be judged. The first is {file}: {reason}",
+                count=len(skipped),
+                file=skipped[0][0],
+                reason=skipped[0][1],
+            )
+        )
+    return report(used, judged, run.classes[1:], seed=seed, skipped=tuple(skipped), test_of=run.dataset)

@@ -1,0 +1,255 @@
+"""Scores of a segmentation: of each class and of objects, with intervals by resampling patients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mikata.datasets import Dataset, Entry, references_of
+from mikata.evaluation.intervals import LEVEL, RESAMPLES, Interval, drawings, expanded
+from mikata.evaluation.measures import Unit, numbered
+from mikata.evaluation.paired import FEWEST, TOO_FEW
+from mikata.evaluation.pixels import THRESHOLDS, Matched, Overlap, hausdorff_95, match, overlap
+from mikata.evaluation.report import Figure
+from mikata.evaluation.words import image_notes, protocol
+from mikata.language import english
+
+METHOD = {
+    "patient": f"bootstrap over patients, {RESAMPLES} resamples, expanded percentiles",
+    "image": f"bootstrap over images, {RESAMPLES} resamples, expanded percentiles",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One image, judged.
+
+    Attributes
+    ----------
+    overlaps:
+        Of each class but the background.
+    hausdorff_95:
+        The same, in px; NaN where a class is not in both.
+    objects:
+        Where objects are told apart.
+    """
+
+    overlaps: tuple[Overlap, ...]
+    hausdorff_95: tuple[float, ...]
+    objects: Matched | None = None
+
+
+def judge(
+    true: NDArray[np.uint8],
+    said: NDArray[np.uint8],
+    classes: int,
+    true_objects: NDArray[np.int32] | None = None,
+    said_objects: NDArray[np.int32] | None = None,
+) -> Judged:
+    """Compare what each pixel is said to be with what it is.
+
+    Parameters
+    ----------
+    true, said:
+        Numbers of classes (H, W).
+    classes:
+        How many there are, background included.
+    true_objects, said_objects:
+        Numbers of objects (H, W); None where they are not told apart.
+    """
+    pairs = [(true == number, said == number) for number in range(1, classes)]
+    objects = None
+    if true_objects is not None and said_objects is not None:
+        objects = match(true_objects, said_objects)
+    return Judged(
+        tuple(overlap(*pair) for pair in pairs), tuple(hausdorff_95(*pair) for pair in pairs), objects
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class PixelReport:
+    """What was measured of a segmentation.
+
+    Attributes
+    ----------
+    classes:
+        Names of the classes but the background.
+    entries, judged:
+        The images, and what was found of each.
+    rows:
+        All figures with their intervals, by English names.
+    n, n_patients, unit:
+        Number of images and of patients (None: not known), and what was resampled.
+    skipped:
+        Images that could not be judged.
+    test_of, seen:
+        As of `mikata.evaluation.Report`.
+    """
+
+    classes: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    judged: tuple[Judged, ...]
+    rows: tuple[Figure, ...]
+    n: int
+    n_patients: int | None
+    unit: Unit
+    skipped: tuple[tuple[Path, str], ...] = ()
+    references: Mapping[str, int] = field(default_factory=dict)
+    test_of: Dataset | None = None
+    seen: int = 0
+
+    def figure(self, name: str) -> Figure:
+        """The figure of an English name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures with their intervals."""
+        return self.rows
+
+    @property
+    def leading(self) -> Figure:
+        """The figure that a sentence is about: F1 of objects where they are told apart, else the mean Dice."""
+        return self.rows[0]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know, in English sentences."""
+        return image_notes(self, english)
+
+    @property
+    def protocol(self) -> str:
+        """Which images these are, in English."""
+        return protocol(self, english)
+
+    def record(self) -> dict[str, Any]:
+        """All figures as plain JSON values; null where not defined."""
+        return {
+            "n": self.n,
+            "n_patients": self.n_patients,
+            "independent": self.unit,
+            "references": dict(self.references),
+            "skipped": len(self.skipped),
+            "figures": {
+                row.name: {
+                    "value": _finite(row.value),
+                    "low": _finite(row.low),
+                    "high": _finite(row.high),
+                    "level": row.level,
+                    "method": row.method,
+                    "n": row.n,
+                }
+                for row in self.rows
+            },
+        }
+
+
+def report(
+    entries: Sequence[Entry],
+    judged: Sequence[Judged],
+    classes: Sequence[str],
+    *,
+    seed: int = 0,
+    skipped: tuple[tuple[Path, str], ...] = (),
+    test_of: Dataset | None = None,
+) -> PixelReport:
+    """All figures of judged images, each with its interval.
+
+    Each figure is a share A / B where A and B are sums over images: of the mean Dice of images, A adds up their Dice
+    and B counts those that have one; of pooled figures both add up pixels or objects. So a resample of patients needs
+    the images' own numbers only (2000 draws; expanded percentiles, Hesterberg 2015, doi
+    10.1080/00031305.2015.1089789, which allow for few patients). Fewer than five patients give no interval.
+
+    Parameters
+    ----------
+    entries, judged:
+        As many of both.
+    classes:
+        Names of the classes but the background.
+    """
+    units, n_patients, unit = numbered(entries)
+    made = _Made(units, unit, seed)
+    rows: list[Figure] = []
+    if all(one.objects is not None for one in judged):
+        objects = [one.objects for one in judged if one.objects is not None]
+        totals = [one.true + one.said for one in objects]
+        rows.append(made.row("F1 of objects (IoU 0.5)", [2 * one.right[0] for one in objects], totals))
+        mean = [2 * sum(one.right) / len(THRESHOLDS) for one in objects]
+        rows.append(made.row("F1 of objects (mean over IoU 0.5 to 0.95)", mean, totals))
+        right = [one.right[0] for one in objects]
+        rows.append(made.row("Recall of objects (IoU 0.5)", right, [one.true for one in objects]))
+        rows.append(made.row("Precision of objects (IoU 0.5)", right, [one.said for one in objects]))
+    for number, name in enumerate(classes):
+        own = [one.overlaps[number] for one in judged]
+        rows.append(made.mean(f"Dice of {name} (mean of images)", [one.dice for one in own]))
+        rows.append(made.mean(f"IoU of {name} (mean of images)", [one.iou for one in own]))
+        both = [one.both for one in own]
+        total = [one.true + one.said for one in own]
+        rows.append(made.row(f"Dice of {name} (all pixels pooled)", [2 * b for b in both], total))
+        rows.append(
+            made.row(
+                f"IoU of {name} (all pixels pooled)", both, [t - b for t, b in zip(total, both, strict=True)]
+            )
+        )
+        far = [one.hausdorff_95[number] for one in judged]
+        rows.append(made.mean(f"Hausdorff 95 of {name} in px (mean of images)", far))
+    return PixelReport(
+        classes=tuple(classes),
+        entries=tuple(entries),
+        judged=tuple(judged),
+        rows=tuple(rows),
+        n=len(entries),
+        n_patients=n_patients,
+        unit=unit,
+        skipped=skipped,
+        references=references_of(entries),
+        test_of=test_of,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Makes figures of the numbers of images."""
+
+    units: NDArray[np.int64]
+    unit: Unit
+    seed: int
+
+    def mean(self, name: str, values: Sequence[float]) -> Figure:
+        """Mean over the images that have a value."""
+        defined = np.isfinite(values)
+        return self.row(name, np.where(defined, values, 0.0), defined)
+
+    def row(self, name: str, upper: Any, lower: Any) -> Figure:
+        """Sum of `upper` over sum of `lower`, each of one number an image."""
+        count = int(self.units.max()) + 1
+        above, below = (
+            np.asarray(np.bincount(self.units, np.asarray(one, np.float64), minlength=count), np.float64)
+            for one in (upper, lower)
+        )
+        images = int(np.count_nonzero(lower))
+        value = float(above.sum() / below.sum()) if below.sum() else math.nan
+        interval = self._interval(above, below, count)
+        return Figure(
+            name, value, interval.low, interval.high, interval.level, interval.method, images, self.unit
+        )
+
+    def _interval(self, above: NDArray[np.float64], below: NDArray[np.float64], count: int) -> Interval:
+        concerned = int(np.count_nonzero(below))
+        if concerned < FEWEST:
+            return Interval(math.nan, math.nan, TOO_FEW[self.unit], LEVEL)
+        found = []
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for drawn in drawings(count, seed=self.seed):
+                found.append((above @ drawn) / (below @ drawn))
+        low, high = expanded(np.concatenate(found), concerned)
+        return Interval(low, high, METHOD[self.unit], LEVEL)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

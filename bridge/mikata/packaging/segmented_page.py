@@ -1,0 +1,166 @@
+"""The README of a package of a network for segmentation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mikata.packaging import pages
+from mikata.packaging.description import (
+    ARCHITECTURE,
+    RESEARCH_USE,
+    SAMPLE_INPUT,
+    STATE_DICT,
+    TEST_INPUT,
+    TEST_OUTPUT,
+    TORCHSCRIPT,
+    Words,
+)
+from mikata.packaging.pages import cell, plain
+
+if TYPE_CHECKING:
+    from mikata.packaging.segmented import EvaluatedPixels, TrainedSegmenter
+
+
+def readme(
+    trained: TrainedSegmenter, words: Words, report: EvaluatedPixels | None, *, halo: int | None
+) -> str:
+    """The README of a package, in Markdown.
+
+    Parameters
+    ----------
+    halo:
+        Pixels of the input at each side of a pixel that have a part in its output; None: all of the image.
+    """
+    low, high = trained.value_range
+    network = trained.segmenter.configuration["network"]
+    needs = (
+        "torch, torchvision and segmentation-models-pytorch" if "/" in network else "torch and torchvision"
+    )
+    seen = (
+        f"What it says of a pixel depends on the pixels up to {halo} px away: tiles that overlap by that much at each side "
+        "give exactly what the whole image gives."
+        if halo is not None
+        else "What it says of a pixel depends on the whole image (or tile): the result depends on the tiles."
+    )
+    lines = [
+        f"# {plain(words.name)}",
+        "",
+        f"**{RESEARCH_USE}**",
+        "",
+        *([plain(words.description), ""] if words.description else []),
+        f"A network for segmentation (`{network}`), trained with Mikata. Input: an image. Output: an image of the same "
+        "size with these channels:",
+        "",
+        "| output channel | meaning |",
+        "|---:|---|",
+        *(
+            f"| {number} | {cell(_meaning(trained, name))} |"
+            for number, name in enumerate(trained.outputs, 1)
+        ),
+        "",
+        *_objects(trained),
+        "## Images it takes",
+        "",
+        f"- {pages.channels_words(trained.channels)}",
+        f"- At their own scale, sides in multiples of {trained.step} px (deepImageJ, bioimageio.core and Mikata fill images "
+        "up to that by themselves). Pixels must be of the size that the training images' were.",
+        f"- {seen}",
+        f"- Values in {trained.value_unit}; the training images went from {low:g} to {high:g}. Normalisation and softmax are "
+        "inside the network: give it the values as they are.",
+        "",
+        f"## {pages.VALIDATION}",
+        "",
+        *_figures(trained, report),
+        "",
+        "To validate it on images of your own, compare what it finds with outlines that a person drew in images of patients "
+        "or samples it has not seen; give the number of patients and an interval with the result.",
+        "",
+        f"## {pages.DATA}",
+        "",
+        plain(words.data) if words.data else "The training data are not described. Ask the authors.",
+        "",
+        "The test and sample images in this package are made by formula or of open licence.",
+        "",
+        f"## {pages.TRAINING}",
+        "",
+        plain(trained.methods),
+        "",
+        "## Use in ImageJ or Fiji with deepImageJ 3",
+        "",
+        "Install the zip from deepImageJ's menu, open an image and run it; the result is an image with the channels above. "
+        "As a macro:",
+        "",
+        "```",
+        'run("DeepImageJ Run", "model_path=[MODEL FOLDER] input_path=[IMAGE.tif] output_folder=[RESULTS] '
+        'display_output=null");',
+        "```",
+        "",
+        "- **Calibrated images (CT, PET and others): convert to 32-bit first (Image > Type > 32-bit).** deepImageJ hands the "
+        "stored values to the network, not the calibrated ones: a CT of 904 HU may arrive as 34696.",
+        *(
+            [
+                "- It takes three channels: make them first with Image > Color > Make Composite, and before that, from a grey "
+                "image, with Image > Type > RGB Color."
+            ]
+            if trained.channels == 3
+            else []
+        ),
+        "",
+        "## Files",
+        "",
+        f"- `{TORCHSCRIPT}`: the network for deepImageJ and other readers of TorchScript",
+        f"- `{STATE_DICT}`, `{ARCHITECTURE}`: the same network for Python ({needs})",
+        f"- `{TEST_INPUT}`, `{TEST_OUTPUT}`: what goes in and must come out; `{SAMPLE_INPUT}`: the same input as an image",
+        "- `training.json`: how it was trained",
+        "",
+        "## Authors and licence",
+        "",
+        f"Authors: {plain(', '.join(words.authors)) or 'not stated'}",
+        "",
+        f"Licence: {words.licence}."
+        if words.licence
+        else "No licence is stated, so it may not be given on without asking the authors.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(trained: TrainedSegmenter, name: str) -> str:
+    if name not in trained.classes and trained.instances == "distance":
+        return (
+            "how far inside of its object a pixel lies: 0 at its border or outside, 1 at its innermost pixel"
+        )
+    if name not in trained.classes:
+        return "probability of boundary: the object's outermost pixels"
+    inside = (
+        " (inside, without its boundary)" if trained.instances == "boundary" and name != "background" else ""
+    )
+    return f"probability of {name}{inside}"
+
+
+def _objects(trained: TrainedSegmenter) -> list[str]:
+    if not trained.settings:
+        return []
+    settings = ", ".join(f"{key} {value:g}" for key, value in trained.settings.items())
+    return [
+        "Objects that touch are parted by a watershed: a pixel is of an object where the probability of background is at "
+        "most 1 less `foreground`; seeds are where the "
+        f"{'inside' if trained.instances == 'boundary' else 'distance'} is at least `seed`; objects below `smallest_px` "
+        f"are left out. Chosen on the selection images: {settings}.",
+        "",
+    ]
+
+
+def _figures(trained: TrainedSegmenter, report: EvaluatedPixels | None) -> list[str]:
+    if report is None:
+        return ["No figures were measured. Do not rely on this model."]
+    patients = f" of {report.n_patients} patients" if report.n_patients is not None else ""
+    truth = "; ".join(f"{plain(name)} ({count} images)" for name, count in report.references.items())
+    return [
+        f"Measured on {report.n} images{patients} that were neither trained on nor used to choose when to stop; split: "
+        f"{plain(trained.grouping)}. The truth rests on: {truth or 'not stated'}.",
+        "",
+        "| figure | value | interval | images |",
+        "|---|---:|---|---:|",
+        *pages.rows_of_figures(report),
+        *(line for note in report.notes for line in ("", plain(note))),
+    ]

@@ -21,6 +21,7 @@ from mikata.errors import NetworkError, PackageError
 from mikata.language import say
 from mikata.networks.instances import label_image
 from mikata.networks.package import KIND, MIKATA_FORMAT, PARTED_BY, SEGMENTATION, TRAINING_FILE
+from mikata.networks.quiet import quiet
 from mikata.networks.reach import halo_of
 from mikata.outputs import written_folder
 from mikata.packaging import pages, segmented_page, weights
@@ -46,7 +47,6 @@ from mikata.packaging.description import (
     v0_5,
     weights_of,
 )
-from mikata.packaging.quiet import quiet
 from mikata.packaging.trained import HasFigures
 from mikata.packaging.writer import fill, npy, refuse_target, tiff
 

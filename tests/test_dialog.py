@@ -33,13 +33,14 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
     assert found["menu"] == {
         "Learn": [
             "Train Network...",
+            "Train Segmentation...",
             "Train Ensemble...",
             "Derive Recipe...",
             "Compare Recipes...",
             "Search Settings...",
             "Formula Pictures...",
         ],
-        "Predict": ["Predict Images..."],
+        "Predict": ["Predict Images...", "Segment Images..."],
         "Explain": [
             "Grad-CAM Heat Map...",
             "Heat Montage...",
@@ -48,7 +49,7 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
             "Overlap of Regions...",
             "Test Robustness...",
         ],
-        "Package": ["Export Package...", "Check Package..."],
+        "Package": ["Export Package...", "Check Package...", "Import Package..."],
         "Help": ["Mikata Doctor..."],
     }
     assert found["told"] == "Grad-CAM Heat Map"

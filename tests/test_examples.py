@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from skimage import data
 
 import fijis
 from labelled import write_folders, write_picture
-from mikata import images
+from mikata import images, regions
 from mikata.imagej import installing
 from mikata.training import recipe as recipes
-from mikata.types import Image
+from mikata.types import Image, Region
 from packages import CLASSES, write_package
 
 EXAMPLES = Path(__file__).parents[1] / "fiji_scripts" / "examples"
@@ -56,6 +57,14 @@ class Material:
         return self.folder / "その他"
 
     @property
+    def drawn(self) -> Path:
+        return self.folder / "輪郭 あり"
+
+    @property
+    def undrawn(self) -> Path:
+        return self.folder / "輪郭 なし"
+
+    @property
     def recipe(self) -> Path:
         return self.folder / "段階 [2].toml"
 
@@ -79,7 +88,29 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
             write_picture(made.others / name / f"{number}.png", kind, 100 + number, size=(64, 64))
     write_folders(folder / "模様", ("up", "level", "slanting"), count=5, size=(32, 32), colour=True)
     made.recipe.write_text(STAGED, encoding="utf-8")
+    random = np.random.default_rng(0)
+    for folder, count in ((made.drawn, 12), (made.undrawn, 2)):
+        folder.mkdir()
+        for number in range(count):
+            pixels, drawn = spots(random)
+            overlay = drawn if folder == made.drawn else ()
+            image = images.from_array(pixels, "YX", overlay=overlay)
+            images.write_tiff(folder / f"spots {number}.tif", image)
     return made
+
+
+def spots(random: np.random.Generator) -> tuple[NDArray[np.uint8], tuple[Region, ...]]:
+    """Nine bright discs on a dark ground (96, 96), and their outlines as a person would draw them."""
+    pixels = random.normal(60, 10, (96, 96))
+    drawn = []
+    y, x = np.mgrid[:96, :96]
+    for row, column in np.ndindex(3, 3):
+        size = int(random.integers(12, 22))
+        left, top = 32 * column + int(random.integers(0, 10)), 32 * row + int(random.integers(0, 10))
+        radius = size / 2
+        pixels[(x - left - radius + 0.5) ** 2 + (y - top - radius + 0.5) ** 2 <= radius**2] += 90
+        drawn.append(regions.oval(left, top, size, size, name="spot"))
+    return np.clip(pixels, 0, 255).astype(np.uint8), tuple(drawn)
 
 
 STAGED = """
@@ -196,6 +227,22 @@ def heat_by_region(material: Material, made: Path, said: list[str]) -> None:
     assert (made / "Heat by Region.html").is_file()
 
 
+def segment_rois(material: Material, made: Path, said: list[str]) -> None:
+    assert (made / "model.zip").is_file()
+    assert len(said) == 2
+    for number, line in enumerate(said):
+        image = images.read(made / f"spots {number}.tif")
+        np.testing.assert_array_equal(
+            image.array, images.read(material.undrawn / f"spots {number}.tif").array
+        )
+        found = regions.to_labels(image.overlay, image.array.shape)
+        assert line == f"image spots {number}: {len(image.overlay)} ROIs, area {np.count_nonzero(found)}"
+        assert len(image.overlay) == 9
+        truth = image.array > 105
+        overlap = 2 * np.count_nonzero(truth & (found > 0)) / (truth.sum() + np.count_nonzero(found))
+        assert overlap > 0.75, "the discs were not found"  # in 8 epochs, not yet to the pixel
+
+
 def one_decimal(share: str) -> str:
     if share == "not defined":
         return share
@@ -229,6 +276,7 @@ CASES = {
     "grad_cam": Example(lambda m: [m.image, m.model], grad_cam),
     "grad_cam_stack": Example(lambda m: [m.stack, m.model], grad_cam_stack),
     "heat_by_region": Example(lambda m: [m.photographs, m.model, "chest"], heat_by_region),
+    "segment_rois": Example(lambda m: [m.drawn, m.undrawn], segment_rois),
     "stages": Example(lambda m: [m.labelled, m.recipe], stages),
     "train_then_predict": Example(lambda m: [m.labelled, m.others], train_then_predict),
 }
@@ -237,6 +285,7 @@ CASES = {
 FURTHER = {
     "grad_cam_stack": ["brick"],
     "heat_by_region": ["target=all no_controls"],
+    "segment_rois": ["recipe=nuclei epochs=8 seed=1"],
     "stages": ["folds=2 repeats=1"],
     "train_then_predict": ["recipe=texture epochs=8 seed=1"],
 }
@@ -265,8 +314,6 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def roi(region: object) -> object:
-    from mikata import regions
-
     return regions.to_roi(region)  # type: ignore[arg-type]
 
 
@@ -316,6 +363,7 @@ def own_lines(output: str) -> list[str]:
         "method ",
         "point ",
         "points: ",
+        "image ",
     )
     return [line for line in output.splitlines() if line.startswith(starts)]
 

@@ -20,6 +20,13 @@ from mikata.networks.importing import consents, interpreter, read_foreign_classi
 from mikata.networks.importing.code import UnreadableError, read_script
 from mikata.networks.pixelwise import PixelNetwork, Sides
 
+WITH_PIXELS = [
+    pytest.param(p, marks=[pytest.mark.slow] if p.name == "smp" else [], id=p.name)
+    for p in PACKAGES
+    if not p.classifier
+]
+"""smp: importing it takes longest of all."""
+
 
 @pytest.fixture(autouse=True)
 def own_consents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,9 +46,7 @@ def whole(network: PixelNetwork, values: np.ndarray) -> np.ndarray:
     return network.after(network.network(x)[0].numpy())
 
 
-@pytest.mark.parametrize(
-    "package", [p for p in PACKAGES if not p.classifier], ids=lambda package: package.name
-)
+@pytest.mark.parametrize("package", WITH_PIXELS)
 def test_the_pixels_are_those_of_bioimageio_core(package: Foreign, tmp_path: Path) -> None:
     folder = written(package, tmp_path)
     network = read_foreign_network(folder, trust_code=package.needs == "consent")

@@ -103,7 +103,7 @@ def input_operations(model: Any, index: int = 0) -> Callable[[Array], Array]:
         By the function, if an operation does not suit its array.
     """
     one = model.inputs[index]
-    return _operations(SimpleNamespace(inputs=[one], outputs=[]), one, say("before the network"))
+    return _operations(SimpleNamespace(inputs=[one], outputs=[]), one)
 
 
 def output_operations(model: Any, index: int) -> Callable[[Array], Array]:
@@ -112,10 +112,10 @@ def output_operations(model: Any, index: int) -> Callable[[Array], Array]:
     Statistics are of the whole output that the function is given.
     """
     one = model.outputs[index]
-    return _operations(SimpleNamespace(inputs=[], outputs=[one]), one, say("after the network"))
+    return _operations(SimpleNamespace(inputs=[], outputs=[one]), one)
 
 
-def _operations(part: Any, described_tensor: Any, where: str) -> Callable[[Array], Array]:
+def _operations(part: Any, described_tensor: Any) -> Callable[[Array], Array]:
     name = str(getattr(described_tensor, "id", None) or described_tensor.name)
     dims = [axis_name(axis) for axis in described_tensor.axes]
 
@@ -134,8 +134,13 @@ def _operations(part: Any, described_tensor: Any, where: str) -> Callable[[Array
                 return np.asarray(sample.members[name].data.to_numpy())
         # bioimageio.core raises all kinds of errors on operations that do not suit the tensors
         except Exception as error:
+            reason = first_line(error)
+            if part.inputs:
+                raise NotRunError(
+                    say("an operation before the network fails ({reason})", reason=reason)
+                ) from error
             raise NotRunError(
-                say("an operation {where} fails ({reason})", where=where, reason=first_line(error))
+                say("an operation after the network fails ({reason})", reason=reason)
             ) from error
 
     return apply

@@ -199,9 +199,9 @@ def train_segmentation(
     refuse_endless_warmup(stage, recipe.source)
     refuse_flips_of_sides(recipe, dataclasses.replace(dataset, classes=dataset.reading.names))
     parts = parts or split(dataset, test=recipe.test, selection=recipe.selection, seed=recipe.seed)
-    _refuse_empty_training(dataset, parts)
     said = stage.segmentation
     outputs = outputs_of(dataset, said)
+    _refuse_empty_training(dataset, parts)
     classes = len(outputs) - (said.instances == "distance")
     try:
         with order.own_random_numbers(recipe.seed):

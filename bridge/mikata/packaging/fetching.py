@@ -220,12 +220,12 @@ def _download(address: str, target: Path, progress: Progress) -> str:
         TimeoutError,
         ConnectionError,
     ) as error:
-        reason = getattr(error, "reason", None) or error
+        reason = (str(getattr(error, "reason", None) or error).splitlines() or [type(error).__name__])[0]
         raise PackageError(
             say(
                 "{address} cannot be fetched: {reason}.",
                 address=address,
-                reason=str(reason)[:200].rstrip("."),
+                reason=reason[:200].rstrip("."),
             )
         ) from error
     return digest.hexdigest()

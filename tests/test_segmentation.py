@@ -11,12 +11,13 @@ import pytest
 import tifffile
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import nn
 
 import mikata
 from mikata.architecture import Segmenter, UNet
 from mikata.datasets import read_segmented
-from mikata.errors import DataError, NetworkError, PackageError, RecipeError
+from mikata.errors import DataError, NetworkError, PackageError, ParameterError, RecipeError
 from mikata.networks import read_package, read_pixel_network
 from mikata.networks.reach import halo_of, step_of
 from mikata.training import recipe as recipes
@@ -408,3 +409,27 @@ def test_the_shipped_recipes_are_right(name):
     found = recipes.read(Path(name))
     assert found.stage.network == "unet"
     assert found.stage.fit == "native"
+
+
+def test_it_is_exported_for_both_readers(made, tmp_path):
+    package = made[1]
+    result = mikata.export_package(model=package, out=tmp_path / "zoo", reader="zoo", authors="C D")
+    assert "passes its own test" in result.message
+    new = yaml.safe_load((tmp_path / "zoo" / "rdf.yaml").read_text())
+    axes = {axis["id"]: axis for axis in new["outputs"][0]["axes"] if "id" in axis}
+    assert axes["y"]["halo"] == axes["x"]["halo"] == 112  # 107, up to a multiple of 16
+    assert new["authors"][0]["name"] == "C D"
+    old = yaml.safe_load((package / "rdf.yaml").read_text())
+    assert old["format_version"] == "0.5.10"
+    assert not any(
+        "halo" in axis for axis in old["outputs"][0]["axes"]
+    )  # deepImageJ would fill up images by it
+    ours, theirs = (read_pixel_network(path) for path in (package, tmp_path / "zoo.zip"))
+    assert ours.settings == theirs.settings
+    x = torch.rand(1, 1, 48, 64) * 200
+    with torch.inference_mode():
+        assert torch.equal(ours.network(x), theirs.network(x))
+    assert "F1 of objects (IoU 0.5)" in (tmp_path / "zoo" / "README.md").read_text()
+    with pytest.raises(ParameterError, match="without heat maps"):
+        mikata.export_package(model=package, out=tmp_path / "maps", explain=True)
+    assert not (tmp_path / "maps").exists()

@@ -169,6 +169,31 @@ def read_pixel_network(path: Path) -> PixelNetwork:
     )
 
 
+def is_segmentation(path: Path) -> bool:
+    """Whether a package that Mikata trained holds a network for segmentation.
+
+    Raises
+    ------
+    PackageError
+        As of :func:`read_package`.
+    """
+    with opened(path) as source:
+        read_description(source)
+        return bool(_record(source).get(KIND) == SEGMENTATION)
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    """The training record of a package that Mikata trained.
+
+    Raises
+    ------
+    PackageError
+        As of :func:`read_package`.
+    """
+    with opened(path) as source:
+        return _record(source)
+
+
 def _unchanged(values: NDArray[Any]) -> NDArray[Any]:
     return values
 

@@ -18,10 +18,10 @@ from mikata.architecture import Classifier, SelfExplaining
 from mikata.errors import OutputError, PackageError, ParameterError
 from mikata.language import say
 from mikata.networks import Model, read_package
-from mikata.networks.package import TRAINING_FILE
+from mikata.networks.package import TRAINING_FILE, is_segmentation
 from mikata.outputs import first_few, written_folder
 from mikata.packaging import pages, weights
-from mikata.packaging.checking import CheckReport, check
+from mikata.packaging.checking import check
 from mikata.packaging.compiled import (
     METHOD,
     explaining_torchscript,
@@ -45,42 +45,16 @@ from mikata.packaging.description import (
     describe,
     refuse_words,
 )
+from mikata.packaging.exported import Exported
 from mikata.packaging.onnx import onnx_bytes
 from mikata.packaging.parents import Parent, read_parent
+from mikata.packaging.segmented_export import export_segmentation
+from mikata.packaging.trained import formula_image
 from mikata.packaging.writer import bars, fill, npy, refuse_target, tiff, zip_package
 from mikata.types import Progress
 
 _LEAST_HEAT = 1e-4
 """In a test image's maps: of outputs that are all below 1e-5, bioimageio.spec says that they test nothing."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Attributes
-    ----------
-    folder, archive:
-        The package, and its zip beside it.
-    checked:
-        What its test tensors have given; it has passed.
-    layer:
-        The layer that its heat maps are read from; empty without.
-    dynamic:
-        Whether it takes images of other sizes.
-    size:
-        Height and width in px: the one it takes, or the smallest one, or the one it scales to.
-    onnx:
-        Why it has no ONNX file, in a sentence; empty where it has one, or none was wanted.
-    """
-
-    folder: Path
-    archive: Path
-    checked: CheckReport
-    layer: str
-    dynamic: bool
-    size: tuple[int, int]
-    onnx: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +86,7 @@ def export(
     Parameters
     ----------
     package:
-        Folder or zip of a package that Mikata has trained.
+        Folder or zip of a package that Mikata has trained, of a classifier or a network for segmentation.
     out:
         Folder of the new package; its zip stands beside it.
     reader:
@@ -140,8 +114,20 @@ def export(
     target = out if out.is_symlink() else out.resolve()
     archive = target.with_name(target.name + ".zip")
     _refuse(package, target, archive, overwrite)
+    if is_segmentation(package):
+        return export_segmentation(
+            package,
+            target,
+            archive,
+            reader=reader,
+            explain=explain or size_px is not None,
+            authors=authors,
+            licence=licence,
+            overwrite=overwrite,
+            progress=progress,
+        )
     model = read_package(package)
-    parent = read_parent(model)
+    parent = read_parent(model, lambda: formula_image(model))
     words = replace(
         parent.words,
         authors=tuple(a.strip() for a in authors if a.strip()) or parent.words.authors,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mikata.architecture import Classifier
+from mikata.architecture import Network, Segmenter
 from mikata.errors import NetworkError
 from mikata.language import say
 from mikata.packaging.description import OPSET
@@ -21,7 +21,7 @@ from mikata.packaging.weights import TOLERANCE
 _NEEDED = ("onnx", "onnxruntime")
 
 
-def onnx_bytes(classifier: Classifier, x: Tensor, explain: bool) -> tuple[bytes | None, str]:
+def onnx_bytes(classifier: Network, x: Tensor, explain: bool) -> tuple[bytes | None, str]:
     """The network as an ONNX file's content, or None and a sentence that says why there is none.
 
     Parameters
@@ -63,8 +63,9 @@ def onnx_bytes(classifier: Classifier, x: Tensor, explain: bool) -> tuple[bytes 
     return data, ""
 
 
-def _exported(classifier: Classifier, x: Tensor) -> bytes:
+def _exported(classifier: Network, x: Tensor) -> bytes:
     sides = {0: "batch", 2: "height", 3: "width"}
+    outputs = sides if isinstance(classifier, Segmenter) else {0: "batch"}
     with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter(
             "ignore"
@@ -72,12 +73,12 @@ def _exported(classifier: Classifier, x: Tensor) -> bytes:
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             classifier, (x,), path, dynamo=False, opset_version=OPSET, input_names=["input"],
-            output_names=["output"], dynamic_axes={"input": sides, "output": {0: "batch"}},
+            output_names=["output"], dynamic_axes={"input": sides, "output": outputs},
         )  # fmt: skip
         return path.read_bytes()
 
 
-def _difference(data: bytes, classifier: Classifier, x: Tensor) -> float:
+def _difference(data: bytes, classifier: Network, x: Tensor) -> float:
     session = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
     found = session.run(None, {"input": x.numpy()})[0]
     with torch.inference_mode():

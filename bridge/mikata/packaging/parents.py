@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mikata.errors import PackageError
 from mikata.language import say
-from mikata.networks import Model
 from mikata.networks.package_files import Files, opened, read_description
 from mikata.packaging.description import COVER, README, RESEARCH_USE, TEST_INPUT, Words
 from mikata.packaging.pages import DATA, TRAINING, VALIDATION, sections
-from mikata.packaging.trained import formula_image
 
 _LARGEST_TEXT, _LARGEST_IMAGE = 2**20, 2**28  # bytes
 
@@ -44,8 +42,24 @@ class Parent:
     cover: bytes | None
 
 
-def read_parent(model: Model) -> Parent:
-    """Read it from a package that `mikata.networks.read_package` has read.
+class Saved(Protocol):
+    """A package that was read."""
+
+    @property
+    def path(self) -> Path:
+        """Folder or zip."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its ``training.json``."""
+
+    @property
+    def channels(self) -> int:
+        """Number of input channels."""
+
+
+def read_parent(model: Saved, drawn: Callable[[], NDArray[np.float32]]) -> Parent:
+    """Read it from a package that `mikata.networks.read_package` has read; `drawn` makes a test image where it has none.
 
     Raises
     ------
@@ -57,12 +71,12 @@ def read_parent(model: Model) -> Parent:
         return Parent(
             _words(description, model),
             _told(source, model),
-            _test_input(source, model),
+            _test_input(source, model, drawn),
             source.read(COVER, _LARGEST_IMAGE) if source.has(COVER) else None,
         )
 
 
-def _words(description: Mapping[str, Any], model: Model) -> Words:
+def _words(description: Mapping[str, Any], model: Saved) -> Words:
     authors = description.get("authors")
     tags = description.get("tags")
     parent = description.get("parent")
@@ -81,7 +95,7 @@ def _words(description: Mapping[str, Any], model: Model) -> Words:
     )
 
 
-def _told(source: Files, model: Model) -> dict[str, list[str]]:
+def _told(source: Files, model: Saved) -> dict[str, list[str]]:
     text = ""
     if source.has(README):
         try:
@@ -100,9 +114,9 @@ def _told(source: Files, model: Model) -> dict[str, list[str]]:
     return silent | sections(text, tuple(silent))
 
 
-def _test_input(source: Files, model: Model) -> NDArray[np.float32]:
+def _test_input(source: Files, model: Saved, drawn: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
     if not source.has(TEST_INPUT):
-        return formula_image(model)[None]
+        return drawn()[None]
     try:
         array = np.load(io.BytesIO(source.read(TEST_INPUT, _LARGEST_IMAGE)), allow_pickle=False)
         fits = array.ndim == 4 and array.shape[:2] == (1, model.channels) and min(array.shape) > 0

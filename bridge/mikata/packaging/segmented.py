@@ -57,7 +57,7 @@ _TEST_SIDE = 256  # px, at least
 
 
 class TrainedSegmenter(Protocol):
-    """A trained network for segmentation with its record; `mikata.training.segmenting.SegmentationRun` is one."""
+    """A trained network for segmentation; `mikata.training.segmenting.SegmentationRun` is one."""
 
     @property
     def segmenter(self) -> Segmenter:
@@ -103,6 +103,10 @@ class TrainedSegmenter(Protocol):
     def methods(self) -> str:
         """How it was trained, as a paragraph for a methods section."""
 
+
+class JustTrained(TrainedSegmenter, Protocol):
+    """The same, with the record of its training."""
+
     def record(self) -> dict[str, Any]:
         """How it was trained, as plain JSON values without paths or names of patients."""
 
@@ -132,7 +136,7 @@ class EvaluatedPixels(HasFigures, Protocol):
 
 def write_segmentation(
     folder: Path,
-    trained: TrainedSegmenter,
+    trained: JustTrained,
     report: EvaluatedPixels | None = None,
     *,
     name: str,
@@ -173,11 +177,34 @@ def write_segmentation(
     target = folder if folder.is_symlink() else folder.resolve()
     refuse_target(target, overwrite)
     refuse_words(name=words.name, licence=words.licence)
+    halo = halo_of(weights.on_cpu(trained.segmenter), trained.channels, trained.step)
+    files, _, _ = network_files(trained, spots(trained) if test_image is None else test_image)
+    files |= {
+        TRAINING_FILE: _record(trained, name, halo, report),
+        README: segmented_page.readme(trained, words, report, halo=halo).encode(),
+    }
+    with written_folder(target) as beside:
+        fill(beside, files, lambda sums: describe_segmentation(beside, trained, words, halo=halo, sums=sums))
+    return folder
+
+
+def network_files(
+    trained: TrainedSegmenter, image: NDArray[Any]
+) -> tuple[dict[str, bytes], Segmenter, Tensor]:
+    """The files of a package that follow from the network and a test image (C, H, W); the network; the test input.
+
+    Raises
+    ------
+    NetworkError
+        If the network cannot be made into TorchScript that gives the same at all sizes.
+    """
     segmenter = weights.on_cpu(trained.segmenter)
-    step, halo = trained.step, halo_of(segmenter, trained.channels, trained.step)
-    image = spots(trained) if test_image is None else np.asarray(test_image, np.float32)
-    sides = [max(step, side // step * step) for side in image.shape[1:]]
-    x = torch.from_numpy(np.ascontiguousarray(image[:, : sides[0], : sides[1]]))[None]
+    step = trained.step
+    sides = [-(-side // step) * step for side in image.shape[1:]]
+    grown = np.pad(
+        image, ((0, 0), *((0, s - h) for s, h in zip(sides, image.shape[1:], strict=True))), "reflect"
+    )
+    x = torch.from_numpy(np.ascontiguousarray(grown, np.float32))[None]
     torchscript = weights.torchscript_bytes(segmenter, x)
     if not weights.runs_at_other_sizes(torchscript, segmenter, x, ((step, 3 * step), (2 * step, 0))):
         raise NetworkError(
@@ -196,12 +223,8 @@ def write_segmentation(
         TEST_OUTPUT: npy(output.numpy()),
         SAMPLE_INPUT: tiff(x[0].numpy()),
         COVER: cover(x, output, trained),
-        TRAINING_FILE: _record(trained, name, halo, report),
-        README: segmented_page.readme(trained, words, report, halo=halo).encode(),
     }
-    with written_folder(target) as beside:
-        fill(beside, files, lambda sums: describe_segmentation(beside, trained, words, halo=halo, sums=sums))
-    return folder
+    return files, segmenter, x
 
 
 def describe_segmentation(
@@ -350,7 +373,7 @@ def cover(x: Tensor, output: Tensor, trained: TrainedSegmenter) -> bytes:
     return pages.png(np.concatenate([picture, drawn], 1))
 
 
-def _record(trained: TrainedSegmenter, name: str, halo: int | None, report: EvaluatedPixels | None) -> bytes:
+def _record(trained: JustTrained, name: str, halo: int | None, report: EvaluatedPixels | None) -> bytes:
     low, high = trained.value_range
     record = {
         "mikata_format": MIKATA_FORMAT,

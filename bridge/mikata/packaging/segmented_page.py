@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mikata.packaging import pages
 from mikata.packaging.description import (
     ARCHITECTURE,
+    ONNX,
     RESEARCH_USE,
     SAMPLE_INPUT,
     STATE_DICT,
@@ -24,12 +25,42 @@ if TYPE_CHECKING:
 def readme(
     trained: TrainedSegmenter, words: Words, report: EvaluatedPixels | None, *, halo: int | None
 ) -> str:
+    """The README of a package of a network that was just trained, in Markdown; `halo` is as of `page`."""
+    told = {
+        pages.VALIDATION: [
+            *_figures(trained, report),
+            "",
+            "To validate it on images of your own, compare what it finds with outlines that a person drew in images of "
+            "patients or samples it has not seen; give the number of patients and an interval with the result.",
+        ],
+        pages.DATA: [
+            plain(words.data) if words.data else "The training data are not described. Ask the authors.",
+            "",
+            "The test and sample images in this package are made by formula or of open licence.",
+        ],
+        pages.TRAINING: [plain(trained.methods)],
+    }
+    return page(trained, words, told, halo=halo)
+
+
+def page(
+    trained: TrainedSegmenter,
+    words: Words,
+    told: dict[str, list[str]],
+    *,
+    halo: int | None,
+    onnx: bool = False,
+) -> str:
     """The README of a package, in Markdown.
 
     Parameters
     ----------
+    told:
+        The lines of the sections on figures, data and training.
     halo:
         Pixels of the input at each side of a pixel that have a part in its output; None: all of the image.
+    onnx:
+        Whether there is an ONNX file.
     """
     low, high = trained.value_range
     network = trained.segmenter.configuration["network"]
@@ -68,23 +99,11 @@ def readme(
         f"- Values in {trained.value_unit}; the training images went from {low:g} to {high:g}. Normalisation and softmax are "
         "inside the network: give it the values as they are.",
         "",
-        f"## {pages.VALIDATION}",
-        "",
-        *_figures(trained, report),
-        "",
-        "To validate it on images of your own, compare what it finds with outlines that a person drew in images of patients "
-        "or samples it has not seen; give the number of patients and an interval with the result.",
-        "",
-        f"## {pages.DATA}",
-        "",
-        plain(words.data) if words.data else "The training data are not described. Ask the authors.",
-        "",
-        "The test and sample images in this package are made by formula or of open licence.",
-        "",
-        f"## {pages.TRAINING}",
-        "",
-        plain(trained.methods),
-        "",
+        *(
+            line
+            for name in (pages.VALIDATION, pages.DATA, pages.TRAINING)
+            for line in (f"## {name}", "", *told[name], "")
+        ),
         "## Use in ImageJ or Fiji with deepImageJ 3",
         "",
         "Install the zip from deepImageJ's menu, open an image and run it; the result is an image with the channels above. "
@@ -111,6 +130,7 @@ def readme(
         f"- `{TORCHSCRIPT}`: the network for deepImageJ and other readers of TorchScript",
         f"- `{STATE_DICT}`, `{ARCHITECTURE}`: the same network for Python ({needs})",
         f"- `{TEST_INPUT}`, `{TEST_OUTPUT}`: what goes in and must come out; `{SAMPLE_INPUT}`: the same input as an image",
+        *([f"- `{ONNX}`: the network for readers of ONNX"] if onnx else []),
         "- `training.json`: how it was trained",
         "",
         "## Authors and licence",

@@ -27,6 +27,7 @@ from mikata.commands import (
     region_overlap,
     robustness,
     search,
+    segment,
     train,
 )
 from mikata.errors import MikataError
@@ -75,6 +76,7 @@ __all__ = [
     "region_overlap",
     "robustness",
     "search",
+    "segment",
     "train",
 ]
 

@@ -12,6 +12,7 @@ from mikata.commands.learn import ensemble, train
 from mikata.commands.overlap import region_overlap
 from mikata.commands.package import check_package, export_package, import_package
 from mikata.commands.predict import predict
+from mikata.commands.segment import segment
 from mikata.commands.stages import compare, derive, search
 
 COMMANDS: tuple[Command, ...] = tuple(
@@ -24,6 +25,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         search,
         formula,
         predict,
+        segment,
         grad_cam,
         montage,
         heat_by_region,
@@ -55,5 +57,6 @@ __all__ = [
     "region_overlap",
     "robustness",
     "search",
+    "segment",
     "train",
 ]

@@ -105,6 +105,7 @@ class Images:
             At the end, if none of them could be read.
         """
         self.skipped = []
+        unread: list[str] = []  # on its own, since who uses the images adds planes to `skipped`
         for item in self._items:
             image = item.image
             if image is None:
@@ -113,11 +114,12 @@ class Images:
                     image = read(item.path, keep_metadata=self._keep_metadata)
                 except ImageError as error:
                     self.skipped.append((item.path, str(error)))
+                    unread.append(str(error))
                     continue
             yield item.name, image
             del image  # the next file is read while nothing of this one is held here
-        if len(self.skipped) == len(self._items):
-            first = self.skipped[0][1]
+        if len(unread) == len(self._items):
+            first = unread[0]
             if len(self._items) == 1:
                 raise ImageError(first)
             count = len(self._items)

@@ -1,10 +1,12 @@
 """Networks by name, their weights in and out, and images made into what they take."""
 
 from mikata.networks.building import Weights, build, build_with_fit, check_size, names
+from mikata.networks.door import kind_of, pixel_network, refuse_pixel_network
 from mikata.networks.fit import Fit, take
 from mikata.networks.inputs import InputSpec, to_input
 from mikata.networks.package import Model, read_package
 from mikata.networks.parts import Features, blocks, features, head, heads
+from mikata.networks.pixelwise import PixelNetwork, Sides
 from mikata.networks.published import (
     Preprocessing,
     imagenet_normalisation,
@@ -23,7 +25,9 @@ __all__ = [
     "InputSpec",
     "Model",
     "Normalisation",
+    "PixelNetwork",
     "Preprocessing",
+    "Sides",
     "Source",
     "Weights",
     "asked_between_layers",
@@ -37,13 +41,16 @@ __all__ = [
     "imagenet_normalisation",
     "input_size",
     "is_package",
+    "kind_of",
     "names",
+    "pixel_network",
     "preprocessing",
     "published",
     "read_own",
     "read_package",
     "read_source",
     "read_state",
+    "refuse_pixel_network",
     "source_of",
     "take",
     "to_input",

@@ -217,18 +217,20 @@ def _plain_unit(unit: str) -> str:
 
 
 def fit_channels(values: NDArray[Any], channels: int, name: str) -> NDArray[Any]:
-    """Values (C, H, W) with as many channels as a network takes: grey as three equal ones, and the reverse.
+    """A plane (C, H, W) with the number of channels that a network takes: grey made three, three equal ones made grey.
+
+    Where the pixels can stay as they are, the array is a view of `values`.
 
     Raises
     ------
     ImageError
-        If the channels cannot be made into one another without a choice that only the user can make.
+        If the channels do not fit.
     """
     own = values.shape[0]
     if own == channels:
         return values
     if own == 1 and channels == 3:
-        return np.repeat(values, 3, axis=0)
+        return np.broadcast_to(values, (3, *values.shape[1:]))
     if own == 3 and channels == 1:
         if np.array_equal(values[0], values[1]) and np.array_equal(values[0], values[2]):
             return values[:1]

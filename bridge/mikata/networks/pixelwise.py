@@ -21,6 +21,14 @@ Meaning = Literal["classes", "mask", "instances", "points", "image", "unknown"]
 """
 
 
+def unchanged(values: NDArray[Any]) -> NDArray[Any]:
+    """The same array: what `before` and `after` of a `PixelNetwork` are where there is nothing to do.
+
+    That it is this very function tells that parts of an image can be worked on without the whole.
+    """
+    return values
+
+
 @dataclass(frozen=True)
 class Sides:
     """Which lengths of an image's side a network takes, in px: `least`, and every whole number of `step` more.
@@ -58,12 +66,13 @@ class PixelNetwork:
     channels:
         Number of input channels.
     before:
-        Whole image (C, H, W), float32 in the unit of the training images, to what the network takes.
+        Whole image (C, H, W), float32 in the unit of the training images, to what the network takes; `unchanged` where
+        that is the image itself.
     network:
         Tensor (N, C, h, w) to (N, K, h x scale, w x scale), float32, in evaluation mode and on `device`; the same
         shift of the input by a multiple of `stride` shifts the output.
     after:
-        Whole output (K, H, W) to the result of the same shape; the same array where there is nothing to do.
+        Whole output (K, H, W) to the result of the same shape; `unchanged` where there is nothing to do.
     height, width:
         Sides of a tile that it takes.
     halo:

@@ -1,32 +1,13 @@
-"""Running out of memory: how it is told from other errors, and a step that is undone and done again in pieces."""
+"""Running out of memory while learning: a step that is undone and done again in pieces."""
 
 from __future__ import annotations
-
-import gc
 
 import torch
 from torch import Tensor, nn
 
-_WORDS = (
-    "DefaultCPUAllocator",  # torch's main memory, which raises no MemoryError
-    "out of memory",  # Apple's GPUs
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-)
+from mikata.networks.memory import is_out_of_memory, release
 
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _WORDS)
-
-
-def release() -> None:
-    """Give back what a step that failed has left."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+__all__ = ["Before", "has_batch_norm", "is_out_of_memory", "release"]
 
 
 def has_batch_norm(network: nn.Module) -> bool:

@@ -1,0 +1,91 @@
+"""The one door to networks from images to images, whoever made their package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from mikata.errors import NetworkError, PackageError
+from mikata.language import say
+from mikata.networks.package import TRAINING_FILE
+from mikata.networks.package_files import DESCRIPTION_FILES, opened, read_description
+from mikata.networks.pixelwise import PixelNetwork
+
+_SEGMENTATION = "segmentation"
+_LARGEST_RECORD = 16 * 2**20
+
+
+def kind_of(path: Path) -> Literal["classifier", "segmentation", "foreign"]:
+    """What a package holds, by the ``kind`` in its training record: a classifier's has none.
+
+    Raises
+    ------
+    PackageError
+        If it is missing, damaged or unsafe.
+    """
+    with opened(path) as files:
+        if not files.has(TRAINING_FILE):
+            return "foreign"
+        try:
+            record = json.loads(files.read(TRAINING_FILE, _LARGEST_RECORD).decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise PackageError(
+                say("{path}: {file} is damaged and cannot be read.", path=path, file=TRAINING_FILE)
+            ) from error
+    if not isinstance(record, dict) or "mikata_format" not in record:
+        return "foreign"
+    return "segmentation" if record.get("kind") == _SEGMENTATION else "classifier"
+
+
+def pixel_network(path: Path) -> PixelNetwork:
+    """Read a network from images to images from its package.
+
+    Raises
+    ------
+    NetworkError
+        If it is a classifier.
+    PackageError
+        If it is missing, damaged, unsafe, or cannot be run.
+    """
+    kind = kind_of(path)
+    if kind == "classifier":
+        raise NetworkError(
+            say(
+                "{model} is a classifier, which says what a whole image is. Use Predict Images for it, or give a network "
+                "for segmentation here.",
+                model=path.name,
+            )
+        )
+    if kind == "foreign":
+        from mikata.networks.importing import read_foreign_network
+
+        return read_foreign_network(path)
+    with opened(path) as files:
+        read_description(files, DESCRIPTION_FILES)
+    raise PackageError(
+        say(
+            "{path} was made by another tool; Mikata can use packages that it trained itself for now "
+            "({file} is missing).",
+            path=path,
+            file=TRAINING_FILE,
+        )
+    )
+
+
+def refuse_pixel_network(path: Path) -> None:
+    """Say which command runs a network for segmentation, where a classifier is wanted.
+
+    Raises
+    ------
+    NetworkError
+        If the package holds one.
+    """
+    if kind_of(path) == "segmentation":
+        raise NetworkError(
+            say(
+                "{model} is a network for segmentation, which says of every pixel what it is. Use Segment Images for it, "
+                "or give a classifier here.",
+                model=path.name,
+            )
+        )

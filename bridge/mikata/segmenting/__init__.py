@@ -1,0 +1,1 @@
+"""What networks say of every pixel, as commands give it: labels, ROIs, probabilities, points and tables."""

@@ -1,0 +1,124 @@
+"""One plane through a network, and what is found in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mikata.networks import PixelNetwork
+from mikata.segmenting.asked import Asked, Reading
+from mikata.segmenting.objects import Measured, Objects, Parting, find, measure
+from mikata.segmenting.points import Point, peaks
+from mikata.tiling import Channels, Masks, Plan, PlaneValues, Sink, Tiler, Winners, bands, zeros
+from mikata.tiling.running import Told
+
+_SEED = 0.5
+"""Distance (0 at the border of an object, 1 in its middle) from which a pixel is a seed, where the package says none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What is found in a plane.
+
+    Attributes
+    ----------
+    plan:
+        How it was divided into tiles.
+    classes:
+        (M, H, W) number of each pixel's class, after small objects were left out; None for points and images.
+    objects, measured:
+        Its objects; None for points and images.
+    points:
+        Its points.
+    """
+
+    plan: Plan
+    classes: NDArray[Any] | None = None
+    objects: Objects | None = None
+    measured: Measured | None = None
+    points: tuple[Point, ...] = ()
+
+
+def look(
+    tiler: Tiler,
+    plane: PlaneValues,
+    reading: Reading,
+    asked: Asked,
+    into: NDArray[np.float32] | None,
+    told: Told,
+) -> Found:
+    """Run a plane through a network and find what it sees.
+
+    Parameters
+    ----------
+    tiler:
+        Runs the network.
+    plane:
+        Its values.
+    reading:
+        How the output is read.
+    asked:
+        What is wanted of it.
+    into:
+        (K, H, W) array for all channels where they are wanted, else None.
+    told:
+        Called between tiles.
+
+    Raises
+    ------
+    NetworkError
+        As :meth:`Tiler.run`.
+    """
+    network = tiler.network
+    size = plane.height * network.scale, plane.width * network.scale
+    sinks: list[Sink] = [] if into is None else [Channels(into)]
+    if reading.kind == "image":
+        return Found(tiler.run(plane, sinks, told))
+    if reading.kind == "points":
+        values = into
+        if values is None:
+            values = zeros((len(network.outputs), *size), np.float32)
+            sinks.append(Channels(values))
+        plan = tiler.run(plane, sinks, told)
+        apart = int((network.settings or {}).get("apart_px", 1))
+        found = peaks(
+            values, reading.classes, reading.least, apart_px=apart * network.scale, cell=1 / network.scale
+        )
+        return Found(plan, points=tuple(found))
+    regional: Winners | Masks
+    if network.meaning == "mask":
+        regional = Masks(size, reading.classes, reading.least)
+    else:
+        regional = Winners(size, reading.classes, reading.least, joined=reading.boundary)
+    sinks.append(regional)
+    third: NDArray[np.float32] | None = None
+    if reading.parted is not None:
+        third = zeros((1, *size), np.float32)
+        sinks.append(Channels(third, slice(reading.parted, reading.parted + 1)))
+    plan = tiler.run(plane, sinks, told)
+    parting = None if third is None else _parting(network, reading, regional.classes[0], third[0])
+    objects = find(regional.classes, reading.wanted, asked.least_px, parting)
+    if network.meaning == "mask":
+        objects = Objects(objects.labels, objects.layers, objects.layers)
+    measured = measure(objects, plane, regional.chances, network.scale)
+    return Found(plan, regional.classes, objects, measured)
+
+
+def _parting(
+    network: PixelNetwork, reading: Reading, classes: NDArray[Any], third: NDArray[np.float32]
+) -> Parting:
+    """Seeds and height of the third channel, some rows at a time; boundary pixels become part of the objects."""
+    seeds = np.zeros(classes.shape, bool)
+    if reading.boundary:
+        for rows in bands(len(classes)):
+            seeds[rows] = classes[rows] == 1
+            classes[rows] = np.minimum(classes[rows], 1)
+        return Parting(seeds, third)
+    least = (network.settings or {}).get("seed", _SEED)
+    for rows in bands(len(classes)):
+        seeds[rows] = third[rows] >= least
+        third[rows] *= -1
+    return Parting(seeds, third)

@@ -35,6 +35,10 @@ class UnreadableError(Exception):
     """A TorchScript file, or code in it, that is not read or run; its words are a sentence for the user."""
 
 
+class TooLargeError(UnreadableError):
+    """A result that does not fit the memory, which a smaller input may mend."""
+
+
 @dataclass(frozen=True, eq=False)
 class Script:
     """A TorchScript file.

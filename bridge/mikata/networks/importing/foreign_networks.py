@@ -17,7 +17,7 @@ from torch import Tensor as Values
 
 from mikata.errors import ImageError, PackageError
 from mikata.language import say
-from mikata.networks.importing.code import UnreadableError
+from mikata.networks.importing.code import TooLargeError, UnreadableError
 from mikata.networks.importing.formats import Runs, networks_of
 from mikata.networks.importing.meanings import is_probability, meaning_of
 from mikata.networks.importing.operations import (
@@ -41,7 +41,7 @@ from mikata.networks.importing.shapes import (
     sides_of,
 )
 from mikata.networks.importing.tensors import Tensor, tensors
-from mikata.networks.pixelwise import PixelNetwork, Sides
+from mikata.networks.pixelwise import PixelNetwork, Sides, unchanged
 
 Array = NDArray[Any]
 Found = TypeVar("Found")
@@ -52,6 +52,9 @@ _WHOLE = {
     "int8": (-128.0, 127.0),
     "int16": (-32768.0, 32767.0),
 }
+
+
+_FLOAT = ("ensure_dtype", "float32")
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +188,12 @@ class _Parts:
         self.test = self._test_image()
         self.channels = self._channels()
 
+    @property
+    def idle(self) -> bool:
+        """Whether images go into the network as they are."""
+        steps = [step for step in self.input.steps if (step.name, step.kwargs.get("dtype")) != _FLOAT]
+        return not steps and self.input.dtype not in _WHOLE
+
     def before(self, values: Array) -> Array:
         """Whole image (C, H, W) to what the network takes."""
         name = self.package.path.name
@@ -315,8 +324,6 @@ def _pixels(parts: _Parts, kind: str, network: Runs) -> PixelNetwork:
     idle = [not tensor.steps and (not old or tensor.dtype == "float32") for tensor in outputs]
 
     def after(values: Array) -> Array:
-        if all(idle):
-            return values
         ends = np.cumsum(counts)
         try:
             made = [
@@ -330,6 +337,8 @@ def _pixels(parts: _Parts, kind: str, network: Runs) -> PixelNetwork:
     def guarded(x: Values) -> Values:
         try:
             return planes(x)
+        except TooLargeError as error:
+            raise MemoryError(str(error)) from error  # smaller tiles may do
         except (NotRunError, UnreadableError) as error:
             raise _refusal(path, [f"{kind}: {error}"]) from error
 
@@ -339,9 +348,9 @@ def _pixels(parts: _Parts, kind: str, network: Runs) -> PixelNetwork:
     return PixelNetwork(
         path=path,
         channels=parts.channels,
-        before=parts.before,
+        before=unchanged if parts.idle else parts.before,
         network=guarded,
-        after=after,
+        after=unchanged if all(idle) else after,
         height=parts.height,
         width=parts.width,
         halo=halo,

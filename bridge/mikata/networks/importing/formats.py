@@ -16,11 +16,12 @@ from mikata.architecture import READING, SelfExplaining
 from mikata.errors import MikataError, NetworkError
 from mikata.language import say
 from mikata.networks.importing import interpreter
-from mikata.networks.importing.code import Script, UnreadableError, read_script
+from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, read_script
 from mikata.networks.importing.libraries import arguments, library_network, own_network
 from mikata.networks.importing.package_code import Trust, loaded_script, package_network
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
+from mikata.networks.memory import is_out_of_memory
 from mikata.networks.package import TRAINING_FILE, read_package
 from mikata.networks.weights import load_state
 
@@ -67,7 +68,8 @@ class PlainModule:
                 found = self._network(*inputs)
         # networks raise what they like on tensors that do not suit them
         except Exception as error:
-            raise NotRunError(say("the network fails ({reason})", reason=first_line(error))) from error
+            kind = TooLargeError if is_out_of_memory(error) else NotRunError
+            raise kind(say("the network fails ({reason})", reason=first_line(error))) from error
         outputs = list(found) if isinstance(found, list | tuple) else [found]
         if not outputs or not all(isinstance(output, Tensor) for output in outputs):
             raise NotRunError(say("it gives something else than tensors"))

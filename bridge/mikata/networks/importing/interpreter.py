@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from mikata.language import say
-from mikata.networks.importing.code import Script, UnreadableError, dotted
+from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, dotted
+from mikata.networks.importing.refusals import first_line
+from mikata.networks.memory import is_out_of_memory
 from mikata.networks.torchscript import ScriptedModule
 
 PURE = frozenset(
@@ -133,9 +135,8 @@ def run(script: Script, inputs: list[Tensor], plans: Plans | None = None) -> lis
         raise UnreadableError(say("it calls itself without end")) from error
     # operations raise all kinds of errors on arguments that do not suit them
     except Exception as error:
-        raise UnreadableError(
-            say("an operation in it fails ({reason})", reason=(str(error).splitlines() or ["?"])[0][:200])
-        ) from error
+        kind = TooLargeError if is_out_of_memory(error) else UnreadableError
+        raise kind(say("an operation in it fails ({reason})", reason=first_line(error))) from error
     outputs = list(found) if isinstance(found, list | tuple) else [found]
     if not outputs or not all(isinstance(output, Tensor) for output in outputs):
         raise UnreadableError(say("it gives something else than tensors"))
@@ -374,7 +375,7 @@ def _without_numbers(value: Any) -> Any:
 def _refuse_large(name: str, result: Any) -> None:
     for tensor in result if isinstance(result, list | tuple) else [result]:
         if isinstance(tensor, Tensor) and tensor.numel() > _LARGEST_TENSOR:
-            raise UnreadableError(
+            raise TooLargeError(
                 say("{operation} in it gives {count} numbers at once", operation=name, count=tensor.numel())
             )
 

@@ -410,7 +410,7 @@ def test_packages_of_the_other_kind_name_the_command(tmp_path: Path) -> None:
         mikata.segment(image(), model=package)
     record = json.loads((package / "training.json").read_text("utf-8"))
     (package / "training.json").write_text(json.dumps(record | {"kind": "segmentation"}), "utf-8")
-    with pytest.raises(NetworkError, match=r"network for segmentation, .* Use Segment Images for it"):
+    with pytest.raises(PackageError, match=r"network for segmentation, .* Use Segment Images for it"):
         mikata.predict(image(), model=package)
     (package / "training.json").write_text("{", "utf-8")
     with pytest.raises(PackageError, match="damaged"):

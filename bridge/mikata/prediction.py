@@ -12,7 +12,7 @@ import torch
 from mikata.errors import ImageError, NetworkError
 from mikata.images import Images
 from mikata.language import say
-from mikata.networks import Model, asked_between_layers, read_package, refuse_pixel_network, to_input
+from mikata.networks import Model, asked_between_layers, read_package, to_input
 from mikata.outputs import ResultFolder, first_few
 from mikata.types import Image, Progress, Result, Table
 
@@ -135,12 +135,11 @@ def predict_images(
     Raises
     ------
     NetworkError
-        If the network is one for segmentation, or gives a value and a least probability is asked for.
+        If the network gives a value, and a least probability is asked for.
     ImageError, PackageError, OutputError
         As images, package and folder make it.
     """
     source = Images.of(images, recursive=subfolders)
-    refuse_pixel_network(model)
     network = read_package(model)
     if network.values and min_confidence > 0:
         raise NetworkError(

@@ -1,7 +1,7 @@
 """Networks by name, their weights in and out, and images made into what they take."""
 
 from mikata.networks.building import Weights, build, build_with_fit, check_size, names
-from mikata.networks.door import kind_of, pixel_network, refuse_pixel_network
+from mikata.networks.door import kind_of, pixel_network
 from mikata.networks.fit import Fit, take
 from mikata.networks.inputs import InputSpec, to_input
 from mikata.networks.package import Model, read_package, read_pixel_network
@@ -51,7 +51,6 @@ __all__ = [
     "read_pixel_network",
     "read_source",
     "read_state",
-    "refuse_pixel_network",
     "source_of",
     "take",
     "to_input",

@@ -62,21 +62,3 @@ def pixel_network(path: Path) -> PixelNetwork:
     from mikata.networks.importing import read_foreign_network  # bioimageio.core takes a second to load
 
     return read_foreign_network(path)
-
-
-def refuse_pixel_network(path: Path) -> None:
-    """Say which command runs a network for segmentation, where a classifier is wanted.
-
-    Raises
-    ------
-    NetworkError
-        If the package holds one.
-    """
-    if kind_of(path) == "segmentation":
-        raise NetworkError(
-            say(
-                "{model} is a network for segmentation, which says of every pixel what it is. Use Segment Images for it, "
-                "or give a classifier here.",
-                model=path.name,
-            )
-        )

@@ -98,7 +98,7 @@ def read_package(path: Path) -> Model:
         raise PackageError(
             say(
                 "{path} holds a network for segmentation, which says of every pixel what it is; this needs a classifier, "
-                "which says it of the whole image.",
+                "which says it of the whole image. Use Segment Images for it.",
                 path=path,
             )
         )

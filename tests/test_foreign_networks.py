@@ -16,6 +16,7 @@ import yaml
 import mikata
 from foreign_packages import BY_NAME, PACKAGES, Foreign, UNet, core_output, image, traced
 from mikata.errors import ImageError, NetworkError, PackageError
+from mikata.networks.door import pixel_network
 from mikata.networks.importing import consents, interpreter, read_foreign_classifier, read_foreign_network
 from mikata.networks.importing.code import UnreadableError, read_script
 from mikata.networks.pixelwise import PixelNetwork, Sides
@@ -158,6 +159,16 @@ def test_what_a_network_sees_is_tried(tmp_path: Path) -> None:
     text = (lying / "rdf.yaml").read_text("utf-8")
     (lying / "rdf.yaml").write_text(text.replace("halo: 8", "halo: 1"), "utf-8")
     assert read_foreign_network(lying).halo is None
+
+
+def test_tiles_of_it_give_the_whole(tmp_path: Path) -> None:
+    """Percentiles are of the whole image, and the halo is what the network sees."""
+    folder = BY_NAME["new_softmax_halo"].write(tmp_path)
+    network = pixel_network(folder)
+    values = np.asarray(image((1, 150, 170), "uint8"), np.float32)
+    result = mikata.segment(values[0], model=folder, probabilities=True, tile_px=64)
+    (made,) = [one for one in result.images if one.size("C") == 2]
+    assert float(np.abs(made.array - whole(network, values)).max()) < 1e-5
 
 
 def test_the_same_whatever_was_seen_before(tmp_path: Path) -> None:

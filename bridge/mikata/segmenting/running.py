@@ -183,7 +183,7 @@ def _one(
             raise ImageError(
                 say(
                     "{image}: the network's output would take more than the 4 GB of an ImageJ TIFF. Take a part of the "
-                    "image, or leave the probabilities away.",
+                    "image, or do not ask for its probabilities.",
                     image=name,
                 )
             )

@@ -2,7 +2,8 @@
 
 from mikata.packaging.checking import CheckReport, FormatCheck, check
 from mikata.packaging.description import refuse_words
-from mikata.packaging.exporting import Exported, export
+from mikata.packaging.exported import Exported
+from mikata.packaging.exporting import export
 from mikata.packaging.segmented import write_segmentation
 from mikata.packaging.trained import Evaluated, Trained, formula_image
 from mikata.packaging.writer import FILES, refuse_target, write, zip_package

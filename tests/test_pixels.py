@@ -156,3 +156,11 @@ def test_an_object_without_a_seed_stays_and_a_small_one_goes():
 def test_classes_are_no_objects():
     with pytest.raises(NetworkError, match="boundary or distance"):
         label_image(np.zeros((3, 4, 4)), ("background", "left", "right"))
+
+
+def test_where_all_is_right_the_interval_is_no_point():
+    found = report(entries(8, 8), [judged(10, 10, 10)] * 8, ["a"])
+    dice = found.figure("Dice of a (mean of images)")
+    assert (dice.value, dice.high) == (1, 1)
+    assert dice.low == pytest.approx(0.6756, abs=1e-4)  # Wilson of 8 of 8
+    assert "Wilson over patients" in dice.method

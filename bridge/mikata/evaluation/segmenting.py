@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.datasets import Dataset, Entry, references_of
-from mikata.evaluation.intervals import LEVEL, RESAMPLES, Interval, drawings, expanded
+from mikata.evaluation.intervals import LEVEL, Interval, drawings, expanded, wilson
 from mikata.evaluation.measures import Unit, numbered
-from mikata.evaluation.paired import FEWEST, TOO_FEW
+from mikata.evaluation.paired import EXPANDED, FEWEST, TOO_FEW
 from mikata.evaluation.pixels import THRESHOLDS, Matched, Overlap, hausdorff_95, match, overlap
 from mikata.evaluation.report import Figure
-from mikata.evaluation.words import image_notes, protocol
+from mikata.evaluation.words import WILSON_ALL, Say, image_notes, protocol
 from mikata.language import english
 
-METHOD = {
-    "patient": f"bootstrap over patients, {RESAMPLES} resamples, expanded percentiles",
-    "image": f"bootstrap over images, {RESAMPLES} resamples, expanded percentiles",
-}
+F1, F1_MEAN, RECALL, PRECISION = "f1", "f1_mean", "recall", "precision"
+DICE, IOU, POOLED_DICE, POOLED_IOU, HAUSDORFF = "dice", "iou", "pooled_dice", "pooled_iou", "hausdorff"
+
+
+def named(key: str, class_name: str, say: Say) -> str:
+    """The name of a figure, of a class where it is one's; `say` gives it its language."""
+    names = {
+        F1: say("F1 of objects (IoU 0.5)"),
+        F1_MEAN: say("F1 of objects (mean over IoU 0.5 to 0.95)"),
+        RECALL: say("Recall of objects (IoU 0.5)"),
+        PRECISION: say("Precision of objects (IoU 0.5)"),
+        DICE: say("Dice of {name} (mean of images)", name=class_name),
+        IOU: say("IoU of {name} (mean of images)", name=class_name),
+        POOLED_DICE: say("Dice of {name} (all pixels pooled)", name=class_name),
+        POOLED_IOU: say("IoU of {name} (all pixels pooled)", name=class_name),
+        HAUSDORFF: say("Hausdorff 95 of {name} in px (mean of images)", name=class_name),
+    }
+    return names[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +96,8 @@ class PixelReport:
         Names of the classes but the background.
     entries, judged:
         The images, and what was found of each.
-    rows:
-        All figures with their intervals, by English names.
+    rows, keys:
+        All figures with their intervals, by English names; and what each is, and of which class, as of `named`.
     n, n_patients, unit:
         Number of images and of patients (None: not known), and what was resampled.
     skipped:
@@ -96,6 +110,7 @@ class PixelReport:
     entries: tuple[Entry, ...]
     judged: tuple[Judged, ...]
     rows: tuple[Figure, ...]
+    keys: tuple[tuple[str, str], ...]
     n: int
     n_patients: int | None
     unit: Unit
@@ -108,9 +123,11 @@ class PixelReport:
         """The figure of an English name."""
         return next(row for row in self.rows if row.name == name)
 
-    def figures(self) -> tuple[Figure, ...]:
-        """All figures with their intervals."""
-        return self.rows
+    def figures(self, say: Say = english) -> tuple[Figure, ...]:
+        """All figures with their intervals; `say` gives their names their language."""
+        return tuple(
+            replace(row, name=named(*key, say)) for row, key in zip(self.rows, self.keys, strict=True)
+        )
 
     @property
     def leading(self) -> Figure:
@@ -174,35 +191,30 @@ def report(
     """
     units, n_patients, unit = numbered(entries)
     made = _Made(units, unit, seed)
-    rows: list[Figure] = []
     if all(one.objects is not None for one in judged):
         objects = [one.objects for one in judged if one.objects is not None]
         totals = [one.true + one.said for one in objects]
-        rows.append(made.row("F1 of objects (IoU 0.5)", [2 * one.right[0] for one in objects], totals))
-        mean = [2 * sum(one.right) / len(THRESHOLDS) for one in objects]
-        rows.append(made.row("F1 of objects (mean over IoU 0.5 to 0.95)", mean, totals))
         right = [one.right[0] for one in objects]
-        rows.append(made.row("Recall of objects (IoU 0.5)", right, [one.true for one in objects]))
-        rows.append(made.row("Precision of objects (IoU 0.5)", right, [one.said for one in objects]))
+        mean = [2 * sum(one.right) / len(THRESHOLDS) for one in objects]
+        made.add(F1, "", [2 * one for one in right], totals)
+        made.add(F1_MEAN, "", mean, totals)
+        made.add(RECALL, "", right, [one.true for one in objects])
+        made.add(PRECISION, "", right, [one.said for one in objects])
     for number, name in enumerate(classes):
         own = [one.overlaps[number] for one in judged]
-        rows.append(made.mean(f"Dice of {name} (mean of images)", [one.dice for one in own]))
-        rows.append(made.mean(f"IoU of {name} (mean of images)", [one.iou for one in own]))
         both = [one.both for one in own]
         total = [one.true + one.said for one in own]
-        rows.append(made.row(f"Dice of {name} (all pixels pooled)", [2 * b for b in both], total))
-        rows.append(
-            made.row(
-                f"IoU of {name} (all pixels pooled)", both, [t - b for t, b in zip(total, both, strict=True)]
-            )
-        )
-        far = [one.hausdorff_95[number] for one in judged]
-        rows.append(made.mean(f"Hausdorff 95 of {name} in px (mean of images)", far))
+        made.mean(DICE, name, [one.dice for one in own])
+        made.mean(IOU, name, [one.iou for one in own])
+        made.add(POOLED_DICE, name, [2 * one for one in both], total)
+        made.add(POOLED_IOU, name, both, [t - b for t, b in zip(total, both, strict=True)])
+        made.mean(HAUSDORFF, name, [one.hausdorff_95[number] for one in judged])
     return PixelReport(
         classes=tuple(classes),
         entries=tuple(entries),
         judged=tuple(judged),
-        rows=tuple(rows),
+        rows=tuple(made.rows),
+        keys=tuple(made.keys),
         n=len(entries),
         n_patients=n_patients,
         unit=unit,
@@ -214,41 +226,48 @@ def report(
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """Makes figures of the numbers of images."""
+    """Makes figures of the numbers of images, one after another."""
 
     units: NDArray[np.int64]
     unit: Unit
     seed: int
+    rows: list[Figure] = field(default_factory=list)
+    keys: list[tuple[str, str]] = field(default_factory=list)
 
-    def mean(self, name: str, values: Sequence[float]) -> Figure:
+    def mean(self, key: str, class_name: str, values: Sequence[float]) -> None:
         """Mean over the images that have a value."""
         defined = np.isfinite(values)
-        return self.row(name, np.where(defined, values, 0.0), defined)
+        self.add(key, class_name, np.where(defined, values, 0.0), defined)
 
-    def row(self, name: str, upper: Any, lower: Any) -> Figure:
+    def add(self, key: str, class_name: str, upper: Any, lower: Any) -> None:
         """Sum of `upper` over sum of `lower`, each of one number an image."""
         count = int(self.units.max()) + 1
         above, below = (
             np.asarray(np.bincount(self.units, np.asarray(one, np.float64), minlength=count), np.float64)
             for one in (upper, lower)
         )
-        images = int(np.count_nonzero(lower))
         value = float(above.sum() / below.sum()) if below.sum() else math.nan
-        interval = self._interval(above, below, count)
-        return Figure(
-            name, value, interval.low, interval.high, interval.level, interval.method, images, self.unit
-        )
+        interval = self._interval(above, below, value, is_share=key != HAUSDORFF)
+        ends = (interval.low, interval.high, interval.level, interval.method)
+        images = int(np.count_nonzero(lower))
+        self.rows.append(Figure(named(key, class_name, english), value, *ends, images, self.unit))
+        self.keys.append((key, class_name))
 
-    def _interval(self, above: NDArray[np.float64], below: NDArray[np.float64], count: int) -> Interval:
+    def _interval(
+        self, above: NDArray[np.float64], below: NDArray[np.float64], value: float, *, is_share: bool
+    ) -> Interval:
         concerned = int(np.count_nonzero(below))
         if concerned < FEWEST:
             return Interval(math.nan, math.nan, TOO_FEW[self.unit], LEVEL)
         found = []
         with np.errstate(invalid="ignore", divide="ignore"):
-            for drawn in drawings(count, seed=self.seed):
+            for drawn in drawings(len(above), seed=self.seed):
                 found.append((above @ drawn) / (below @ drawn))
         low, high = expanded(np.concatenate(found), concerned)
-        return Interval(low, high, METHOD[self.unit], LEVEL)
+        if is_share and high - low < 1e-12:  # all alike, as where all is right: the draws say nothing
+            whole = wilson(min(value, 1.0) * concerned, concerned)
+            return Interval(whole.low, whole.high, WILSON_ALL[self.unit], LEVEL)
+        return Interval(low, high, EXPANDED[self.unit], LEVEL)
 
 
 def _finite(value: float) -> float | None:

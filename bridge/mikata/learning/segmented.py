@@ -95,7 +95,11 @@ class LearntSegmentation:
 
     def _result(self) -> str:
         leading = self.scores.leading
-        values = {"package": self.package.name, "figure": leading.name, "n": self.scores.n}
+        values = {
+            "package": self.package.name,
+            "figure": self.scores.figures(say)[0].name,
+            "n": self.scores.n,
+        }
         if not math.isfinite(leading.value):
             return say("{package}: {figure} of {n} test images is not defined.", **values)
         values["value"] = leading.value
@@ -261,10 +265,10 @@ def sections(learnt: LearntSegmentation) -> list[tuple[str, str]]:
     return [
         (
             say("How well it does on images it has not seen"),
-            report.headline(value, leading.name)
+            report.headline(value, scores.figures(say)[0].name)
             + report.paragraph(words.protocol(scores))
             + "".join(report.paragraph(note) for note in words.image_notes(scores))
-            + report.figures(scores.rows),
+            + report.figures(scores.figures(say)),
         ),
         (
             say("Test images with truth and prediction"),

@@ -368,7 +368,12 @@ def own_lines(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith(starts)]
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = {"export_package", "segment_rois"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow, pytest.mark.alone] if n in LONG else []) for n in CASES]
+)
 def test_in_mikatas_own_imagej(
     name: str, material: Material, in_process: Callable[[str], tuple[Path, list[str]]]
 ) -> None:
@@ -385,6 +390,7 @@ def fiji(material: Material) -> fijis.Fiji:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", CASES)
 def test_in_fiji_the_same(
     name: str,

@@ -74,6 +74,7 @@ def real_images(shared: Path, folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_same_as_in_process(shared: Path, fiji: fijis.Fiji, hard: Path) -> None:
     files = real_images(shared, hard)
     models = [
@@ -124,6 +125,7 @@ def test_the_same_as_in_process(shared: Path, fiji: fijis.Fiji, hard: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_macro_stops_with_the_reason(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     image = hard / "写真.tif"
     tifffile.imwrite(image, np.zeros((40, 40), np.uint8) + np.arange(40, dtype=np.uint8))
@@ -148,6 +150,7 @@ def test_a_macro_stops_with_the_reason(fiji: fijis.Fiji, model: Path, hard: Path
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_fiji_and_python_apart(fiji: fijis.Fiji, model: Path) -> None:
     """A menu of another version, and a Python that is gone: said in Fiji; then all is well again."""
     menu = fiji.root / "scripts" / "Plugins" / "Mikata" / scripts.MENU
@@ -165,6 +168,7 @@ def test_fiji_and_python_apart(fiji: fijis.Fiji, model: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_day_in_one_fiji(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     data = write_folders(hard / "写真集")
     image = hard / "写真 (1).tif"
@@ -201,6 +205,7 @@ def _runs(process: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_started_from_python(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     """Under pyimagej the same scripts are answered in process, without a second Python."""
     image = hard / "three.tif"
@@ -209,6 +214,7 @@ def test_started_from_python(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_on_the_command_line(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     """`--headless --run` gives a script's parameters by name."""
     image = hard / "one.tif"
@@ -223,6 +229,7 @@ def test_on_the_command_line(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_memory_stays(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     image = hard / "many.tif"
     tifffile.imwrite(image, np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8))
@@ -238,6 +245,7 @@ def test_memory_stays(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_with_windows(fiji: fijis.Fiji, model: Path, hard: Path) -> None:
     image = hard / "brick.tif"
     tifffile.imwrite(image, np.tile(np.arange(200, dtype=np.uint8), (200, 1)))

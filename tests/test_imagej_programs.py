@@ -61,6 +61,7 @@ def test_exit_status_is_python_s(how: str, status: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the resident size from /proc")
 def test_memory_stays_flat(hard_path: Path) -> None:
     picture = images.write_tiff(hard_path / "れんが.tif", images.from_array(data.brick()[:200, :260], "YX"))

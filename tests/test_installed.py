@@ -77,6 +77,7 @@ def made(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_demo_keeps_its_promises(made: Path) -> None:
     record = json.loads((made / "textures" / "training.json").read_text(encoding="utf-8"))
     accuracy = record["evaluation"]["accuracy"]
@@ -92,6 +93,7 @@ def test_the_demo_keeps_its_promises(made: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_overlay_is_in_the_tiff(made: Path) -> None:
     regions = roifile.ImagejRoi.fromfile(made / "mosaic with heat.tif")
     assert isinstance(regions, list)
@@ -102,6 +104,7 @@ def test_the_overlay_is_in_the_tiff(made: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_imagej_shows_the_overlay_that_roifile_reads(made: Path, tmp_path: Path) -> None:
     picture = tmp_path / "screen.png"
     assert " regions" in run_program("opened", made / "mosaic with heat.tif", picture, screen=True)
@@ -111,12 +114,14 @@ def test_imagej_shows_the_overlay_that_roifile_reads(made: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.shared
 def test_deepimagej_runs_the_demos_package(made: Path, shared: Path) -> None:
     run_in_deepimagej(shared, made / "textures.zip")
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_table_opens_in_excel(made: Path) -> None:
     data = (made / "Grad-CAM.csv").read_bytes()
     assert data.startswith(b"\xef\xbb\xbf")
@@ -126,6 +131,7 @@ def test_the_table_opens_in_excel(made: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_everything_says_what_it_is_not_for(made: Path) -> None:
     for name in ("report.html", "textures/README.md", "textures/training.json", "grad_cam.ijm"):
         text = (made / name).read_text(encoding="utf-8")
@@ -134,6 +140,7 @@ def test_everything_says_what_it_is_not_for(made: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_second_demo_replaces_nothing_unasked(made: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mikata", "demo", "--out", str(made)],

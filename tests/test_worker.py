@@ -357,6 +357,7 @@ def test_requests_may_come_while_old_ones_are_forgotten() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_memory_stays(service: Service, model: Path) -> None:
     """Fiji says that it has read the result while the next request is on its way."""
     if not sys.platform.startswith("linux"):

@@ -422,7 +422,7 @@ _PROGRAM = """
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux only")
 def test_memory_grows_with_the_labels_alone() -> None:
-    """From 1000 to 4000 px a side: image, label, probability and a byte of check, not 8 channels of 32 bit (480 MB)."""
+    """From 1000 to 3000 px a side: image, label, probability and a byte of check, not 8 channels of 32 bit (256 MB)."""
     from pathlib import Path
 
     program = textwrap.dedent(_PROGRAM.format(tests=str(Path(__file__).parent)))
@@ -432,7 +432,7 @@ def test_memory_grows_with_the_labels_alone() -> None:
                 [sys.executable, "-c", program, str(size)], capture_output=True, text=True, check=True
             ).stdout
         )
-        for size in (1000, 4000)
+        for size in (1000, 3000)
     ]
-    more_px = 4000**2 - 1000**2
+    more_px = 3000**2 - 1000**2
     assert peaks[1] - peaks[0] < 8 * more_px

@@ -411,6 +411,7 @@ def test_the_shipped_recipes_are_right(name):
     assert found.stage.fit == "native"
 
 
+@pytest.mark.slow
 def test_it_is_exported_for_both_readers(made, tmp_path):
     package = made[1]
     result = mikata.export_package(model=package, out=tmp_path / "zoo", reader="zoo", authors="C D")

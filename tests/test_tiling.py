@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mikata import images
 from mikata.errors import Cancelled, ImageError, NetworkError, OutputError
 from mikata.networks.pixelwise import PixelNetwork, Sides
-from mikata.tiling import Channels, Masks, Plan, PlaneValues, Tiler, Winners, budget, kept, side, zeros
+from mikata.tiling import Channels, Masks, Plan, PlaneValues, Tiler, Winners, budget, heap, kept, side, zeros
 from mikata.types import ValueCalibration
 from pixelnets import Doubling, Plain, SmallUNet, Thresholds, pixel_network
 
@@ -398,6 +398,25 @@ def test_large_arrays_are_kept_in_a_file(monkeypatch: pytest.MonkeyPatch) -> Non
         OutputError, match=r"needs 0\.0 GB in the folder for temporary files .* No space left"
     ):
         zeros((100, 100), np.float32, limit=1000)
+
+
+@pytest.mark.skipif(not heap.can_reuse(), reason="the C library is not glibc")
+def test_memory_of_large_tensors_is_used_again() -> None:
+    """Pages fetched from the system for five tensors of 80 MB, one after another."""
+    import resource
+
+    def fetched() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            torch.ones(20_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    plain = fetched()
+    with heap.reused():
+        fetched()
+        again = fetched()
+    assert again < plain / 3
+    assert fetched() > 3 * again  # and afterwards as it was
 
 
 _PROGRAM = """

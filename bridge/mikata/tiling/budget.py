@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mikata.networks.pixelwise import PixelNetwork, Sides
+from mikata.tiling import heap
 from mikata.tiling.plan import Plan, side
 
 CPU_BUDGET = 2**30
@@ -21,10 +23,11 @@ _GPU_MOST = 8 * 2**30  # more makes nothing faster
 _ALIVE = 4
 """Tensors of the largest size that are there at once: two that are read, one that is written, and a library's copy."""
 
-_REUSED = 32 * 2**20
-"""Bytes of a tensor up to which the C library of Linux reuses memory; each larger one is fetched from the system and
-filled with zeros anew, which makes a pass about a fifth slower (measured with a U-Net)."""
-_FETCHED = 1.2
+_REUSED = 16 * 2**20
+_FETCHED = 0.27
+"""Where memory is not used again (`mikata.tiling.heap`), each doubling of a tensor beyond `_REUSED` bytes costs this share
+more time (measured with a U-Net from 256 to 1440 px)."""
+
 _OVERHEAD_PX = 64 * 64
 """What a pass costs besides, in px: small tiles do not pay."""
 
@@ -135,8 +138,8 @@ def _padded(sides: Sides, image: int) -> int:
 def _cost(plan: Plan, per_px: float, most_px: int, device: torch.device) -> float:
     """px, weighted by how long each takes; much where it does not fit."""
     computed = float(plan.computed)
-    if device.type == "cpu" and plan.largest * per_px > _REUSED:
-        computed *= _FETCHED
+    if device.type == "cpu" and not heap.can_reuse():
+        computed *= 1 + _FETCHED * max(0.0, math.log2(plan.largest * per_px / _REUSED))
     computed += plan.count * _OVERHEAD_PX
     if not plan.exact:
         computed = 1e12 * plan.count + computed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from mikata.networks.memory import is_out_of_memory, release
 from mikata.networks.pixelwise import PixelNetwork, unchanged
 from mikata.networks.stopping import asked_between_layers
 from mikata.prediction import device as best_device
-from mikata.tiling import budget
+from mikata.tiling import budget, heap
 from mikata.tiling.blending import Blend
 from mikata.tiling.kept import zeros
 from mikata.tiling.plan import Plan, Span
@@ -118,7 +119,8 @@ class Tiler:
         while True:
             plan = self.plan(plane.height, plane.width)
             try:
-                self._tiles(plane, plan, sinks if whole is None else [whole], told)
+                with heap.reused() if self.device.type == "cpu" else nullcontext():
+                    self._tiles(plane, plan, sinks if whole is None else [whole], told)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -322,8 +324,6 @@ def _channels_last(tiles: NDArray[np.float32]) -> Tensor:
 
 def _asked(network: Callable[[Tensor], Tensor], ask: Callable[[], object]) -> Any:
     """Between the layers too, where they can be seen: a large tile may take a minute."""
-    from contextlib import nullcontext
-
     if isinstance(network, nn.Module) and not any(
         isinstance(part, torch.jit.ScriptModule) for part in network.modules()
     ):

@@ -385,6 +385,18 @@ def test_other_commands_say_that_it_is_no_classifier(made):
     assert read_pixel_network(folder.with_name("Disks.zip")).channels == 1
 
 
+def test_a_training_goes_on_from_a_package_of_the_same_kind(trained, made, tmp_path):
+    run, folder = trained
+    said = recipe(folder, instances="distance", source=str(made[1]), epochs=1)
+    found = train_segmentation(run.dataset, said, folder=tmp_path)
+    assert found.parent == {"name": "Disks"}
+    package = read_pixel_network(made[1])
+    assert found.segmenter.configuration == package.network.configuration
+    assert str(tmp_path.parent) not in json.dumps(found.record())
+    with pytest.raises(RecipeError, match="does not suit: its classes is 2, and here it is 3"):
+        train_segmentation(run.dataset, recipe(folder, source=str(made[1])), folder=tmp_path)
+
+
 def test_a_damaged_record_is_refused(made, tmp_path):
     folder = made[1]
     for key, value in (

@@ -19,7 +19,7 @@ from mikata.evaluation.segmenting import Judged, PixelReport, judge, report
 from mikata.language import say
 from mikata.networks import InputSpec, to_input
 from mikata.networks.instances import DEFAULTS, FOREGROUND, SEED, SMALLEST, label_image
-from mikata.training.segmenting import SegmentationRun
+from mikata.training.segmented_run import SegmentationRun
 from mikata.types import SILENT, Progress
 
 _FOREGROUNDS = (0.5, 0.3, 0.4, 0.6, 0.7)

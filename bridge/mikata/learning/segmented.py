@@ -24,7 +24,8 @@ from mikata.packaging.segmented import write_segmentation
 from mikata.training import pixel_methods
 from mikata.training import recipe as recipes
 from mikata.training.processes import main_process
-from mikata.training.segmenting import SegmentationRun, train_segmentation
+from mikata.training.segmented_run import SegmentationRun
+from mikata.training.segmenting import train_segmentation
 from mikata.types import SILENT, Plot, Progress, Table
 
 _PICTURES = 6

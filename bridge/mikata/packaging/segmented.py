@@ -57,7 +57,7 @@ _TEST_SIDE = 256  # px, at least
 
 
 class TrainedSegmenter(Protocol):
-    """A trained network for segmentation; `mikata.training.segmenting.SegmentationRun` is one."""
+    """A trained network for segmentation; `mikata.training.SegmentationRun` is one."""
 
     @property
     def segmenter(self) -> Segmenter:
@@ -112,7 +112,7 @@ class JustTrained(TrainedSegmenter, Protocol):
 
 
 class EvaluatedPixels(HasFigures, Protocol):
-    """What was measured on the test part; `mikata.evaluation.segmenting.PixelReport` is one."""
+    """What was measured on the test part; `mikata.evaluation.PixelReport` is one."""
 
     @property
     def n(self) -> int:

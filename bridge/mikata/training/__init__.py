@@ -3,7 +3,8 @@
 from mikata.training.pretraining import Memory
 from mikata.training.recipe import Recipe
 from mikata.training.run import Run
-from mikata.training.segmenting import SegmentationRun, train_segmentation
+from mikata.training.segmented_run import SegmentationRun
+from mikata.training.segmenting import train_segmentation
 from mikata.training.stage import Stage
 from mikata.training.stages import train
 

@@ -9,7 +9,7 @@ from mikata.datasets import PARTS
 from mikata.language import duration, english, joined
 
 if TYPE_CHECKING:
-    from mikata.training.segmenting import SegmentationRun
+    from mikata.training.segmented_run import SegmentationRun
 
 Say = Callable[..., str]
 

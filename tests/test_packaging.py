@@ -199,6 +199,7 @@ def test_architecture_is_our_file_and_rebuilds_the_network_alone(good):
         "assert not any(m.partition('.')[0] == 'mikata' for m in sys.modules)"
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the package is for the other tests too
     subprocess.run([sys.executable, "-c", program], cwd=good, check=True, env=environment)
 
 

@@ -15,8 +15,10 @@ from skimage.measure import regionprops
 from torch import Tensor
 
 import mikata
-from mikata import images, regions
+from mikata import images, regions, shipped
 from mikata.errors import Cancelled, ImageError, NetworkError, OutputError, PackageError, ParameterError
+from mikata.networks import read_pixel_network
+from mikata.networks.instances import label_image
 from mikata.networks.pixelwise import PixelNetwork, Sides
 from mikata.segmenting import running
 from mikata.segmenting.objects import Parting, find
@@ -418,3 +420,22 @@ def test_packages_of_the_other_kind_name_the_command(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(PackageError):
         mikata.segment(image(), model=tmp_path / "empty")
+
+
+def test_objects_are_those_of_the_training_report() -> None:
+    """With the thresholds that the package states: its figures are of objects made so."""
+    folder = shipped.models()["nuclei"]
+    values = np.load(folder / "test_input.npy")[0]
+    network = read_pixel_network(folder)
+    with torch.inference_mode():
+        outputs = network.network(torch.from_numpy(values)[None])[0].numpy()
+    assert network.settings
+    expected = label_image(outputs, network.outputs, network.settings)
+    assert expected.max() > 10
+    other = label_image(outputs, network.outputs)
+    assert not np.array_equal(expected, other), "the settings make no difference here"
+    found = mikata.segment(values[0].astype(np.uint8), model="nuclei", result="labels", tile_px=64)
+    labels = found.images[0].array
+    pairs = np.unique(np.stack([labels.ravel(), expected.ravel()]), axis=1)
+    assert pairs.shape[1] == expected.max() + 1 == labels.max() + 1, "other objects"
+    assert set(pairs[:, 0]) == {0}

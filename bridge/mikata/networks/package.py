@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from numpy.typing import NDArray
-
 from mikata.architecture import Classifier, Segmenter
 from mikata.errors import NetworkError, PackageError
 from mikata.language import say
-from mikata.networks.inputs import InputSpec, to_input
+from mikata.networks.inputs import InputSpec
 from mikata.networks.package_files import DESCRIPTION_FILE as DESCRIPTION_FILE
 from mikata.networks.package_files import Files, opened, read_description
-from mikata.networks.pixelwise import PixelNetwork, Sides
+from mikata.networks.pixelwise import PixelNetwork, Sides, unchanged
 from mikata.networks.weights import load_state
 
 MIKATA_FORMAT = 1
@@ -146,16 +144,12 @@ def read_pixel_network(path: Path) -> PixelNetwork:
     step = fields.positive("step")
     spec = InputSpec(configuration["channels"], (1, 1), "native", fields.value_unit(), fields.value_range())
 
-    def before(values: NDArray[Any]) -> NDArray[Any]:
-        taken: NDArray[Any] = to_input(values, spec, name=say("The image")).numpy()
-        return taken
-
     return PixelNetwork(
         path=path,
         channels=configuration["channels"],
-        before=before,
+        before=unchanged,
         network=segmenter,
-        after=_unchanged,
+        after=unchanged,
         height=Sides(step, step),
         width=Sides(step, step),
         halo=fields.halo(),
@@ -192,10 +186,6 @@ def record_of(path: Path) -> dict[str, Any]:
     """
     with opened(path) as source:
         return _record(source)
-
-
-def _unchanged(values: NDArray[Any]) -> NDArray[Any]:
-    return values
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], bytes, str, str]:

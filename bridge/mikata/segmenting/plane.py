@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.networks import PixelNetwork
+from mikata.networks import instances
 from mikata.segmenting.asked import Asked, Reading
 from mikata.segmenting.objects import Measured, Objects, Parting, find, measure
 from mikata.segmenting.points import Point, peaks
-from mikata.tiling import Channels, Masks, Plan, PlaneValues, Sink, Tiler, Winners, bands, zeros
+from mikata.tiling import CHANCES, Channels, Masks, Plan, PlaneValues, Sink, Tiler, Winners, bands, zeros
 from mikata.tiling.running import Told
 
 _SEED = 0.5
-"""Distance (0 at the border of an object, 1 in its middle) from which a pixel is a seed, where the package says none."""
+"""Distance (0 at the border of an object, 1 in its middle) from which a pixel is a seed, where the package says nothing of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,31 +94,57 @@ def look(
     else:
         regional = Winners(size, reading.classes, reading.least, joined=reading.boundary)
     sinks.append(regional)
-    third: NDArray[np.float32] | None = None
+    kept: NDArray[np.float32] | None = None
+    by_settings = reading.parted is not None and instances.SEED in (network.settings or {})
     if reading.parted is not None:
-        third = zeros((1, *size), np.float32)
-        sinks.append(Channels(third, slice(reading.parted, reading.parted + 1)))
+        shown = slice(reading.parted, reading.parted + 1)
+        if by_settings:
+            shown = slice(0, 2) if reading.boundary else slice(0, 3, 2)  # background, and what is high inside
+        kept = zeros((1 + by_settings, *size), np.float32)
+        sinks.append(Channels(kept, shown))
     plan = tiler.run(plane, sinks, told)
-    parting = None if third is None else _parting(network, reading, regional.classes[0], third[0])
-    objects = find(regional.classes, reading.wanted, asked.least_px, parting)
+    parting, least_px = None, asked.least_px
+    if kept is not None and by_settings:
+        settings = {**instances.DEFAULTS, **(network.settings or {})}
+        if reading.least > 0:
+            settings[instances.FOREGROUND] = reading.least
+        parting = _chosen_parting(settings, regional, kept)
+        least_px = max(least_px, int(np.ceil(settings[instances.SMALLEST])))
+    elif kept is not None:
+        parting = _parting(reading, regional.classes[0], kept[0])
+    objects = find(regional.classes, reading.wanted, least_px, parting)
     if network.meaning == "mask":
         objects = Objects(objects.labels, objects.layers, objects.layers)
     measured = measure(objects, plane, regional.chances, network.scale)
     return Found(plan, regional.classes, objects, measured)
 
 
-def _parting(
-    network: PixelNetwork, reading: Reading, classes: NDArray[Any], third: NDArray[np.float32]
+def _chosen_parting(
+    settings: dict[str, float], regional: Winners | Masks, kept: NDArray[np.float32]
 ) -> Parting:
+    """What `mikata.networks.instances.label_image` takes for objects and seeds, some rows at a time.
+
+    With the settings that were chosen at training, the objects are those that its report was made of.
+    """
+    background, inside = kept
+    seeds = np.zeros(inside.shape, bool)
+    for rows in bands(len(inside)):
+        whole = background[rows] <= 1 - settings[instances.FOREGROUND]
+        regional.classes[0, rows] = whole
+        regional.chances[0, rows] = np.rint((1 - background[rows]) * CHANCES)
+        seeds[rows] = whole & (inside[rows] >= settings[instances.SEED])
+        inside[rows] *= -1
+    return Parting(seeds, inside)
+
+
+def _parting(reading: Reading, classes: NDArray[Any], third: NDArray[np.float32]) -> Parting:
     """Seeds and height of the third channel, some rows at a time; boundary pixels become part of the objects."""
     seeds = np.zeros(classes.shape, bool)
-    if reading.boundary:
-        for rows in bands(len(classes)):
+    for rows in bands(len(classes)):
+        if reading.boundary:
             seeds[rows] = classes[rows] == 1
             classes[rows] = np.minimum(classes[rows], 1)
-        return Parting(seeds, third)
-    least = (network.settings or {}).get("seed", _SEED)
-    for rows in bands(len(classes)):
-        seeds[rows] = third[rows] >= least
-        third[rows] *= -1
+        else:
+            seeds[rows] = third[rows] >= _SEED
+            third[rows] *= -1
     return Parting(seeds, third)

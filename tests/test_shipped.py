@@ -52,6 +52,13 @@ def test_deepimagej_runs_it(name: str, shared: Path, tmp_path: Path) -> None:
     run_in_deepimagej(shared, packaging.zip_package(MODELS[name], tmp_path / f"{name}.zip"))
 
 
+@pytest.mark.slow
+def test_the_zoo_gets_a_test_image_larger_than_the_halo(tmp_path: Path) -> None:
+    mikata.export_package(model="nuclei", out=tmp_path / "zoo", reader="zoo")
+    found = examine_package(tmp_path / "zoo", "zoo", progress=SILENT)
+    assert found.failed == ()
+
+
 def test_a_name_stands_for_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from skimage import data
 

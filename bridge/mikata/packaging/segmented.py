@@ -189,9 +189,14 @@ def write_segmentation(
 
 
 def network_files(
-    trained: TrainedSegmenter, image: NDArray[Any]
+    trained: TrainedSegmenter, image: NDArray[Any], halo: int = 0
 ) -> tuple[dict[str, bytes], Segmenter, Tensor]:
     """The files of a package that follow from the network and a test image (C, H, W); the network; the test input.
+
+    Parameters
+    ----------
+    halo:
+        As the package states it: a test input has more than that on both sides.
 
     Raises
     ------
@@ -200,7 +205,7 @@ def network_files(
     """
     segmenter = weights.on_cpu(trained.segmenter)
     step = trained.step
-    sides = [-(-side // step) * step for side in image.shape[1:]]
+    sides = [max(-(-side // step) * step, least_side(halo, step)) for side in image.shape[1:]]
     grown = np.pad(
         image, ((0, 0), *((0, s - h) for s, h in zip(sides, image.shape[1:], strict=True))), "reflect"
     )
@@ -288,10 +293,14 @@ def stated_halo(halo: int | None, step: int, reader: Reader) -> int:
     return 0 if halo is None or reader == "deepimagej" else -(-halo // step) * step
 
 
+def least_side(halo: int, step: int) -> int:
+    """px of an image's side at which something is left within the halo."""
+    return 2 * halo + step
+
+
 def _input(trained: TrainedSegmenter, halo: int, sums: dict[str, str]) -> Any:
     unit = trained.value_unit if trained.value_unit.isascii() else "calibrated units"
-    # something must be left within the halo
-    size = v0_5.ParameterizedSize(min=2 * halo + trained.step, step=trained.step)
+    size = v0_5.ParameterizedSize(min=least_side(halo, trained.step), step=trained.step)
     return v0_5.InputTensorDescr(
         id=v0_5.TensorId("input"),
         description=f"Values in {unit}, not normalised: that happens inside the network."[:128],

@@ -20,7 +20,7 @@ from mikata.packaging.description import COVER, ONNX, README, Reader, refuse_wor
 from mikata.packaging.exported import Exported
 from mikata.packaging.onnx import onnx_bytes
 from mikata.packaging.parents import read_parent
-from mikata.packaging.segmented import describe_segmentation, network_files, spots
+from mikata.packaging.segmented import describe_segmentation, network_files, spots, stated_halo
 from mikata.packaging.writer import fill, zip_package
 from mikata.types import Progress
 
@@ -116,7 +116,9 @@ def export_segmentation(
     )
     refuse_words(name=words.name, licence=words.licence)
     progress.show(say("Compile"))
-    files, segmenter, x = network_files(saved, parent.test_input[0])
+    files, segmenter, x = network_files(
+        saved, parent.test_input[0], stated_halo(saved.halo, saved.step, reader)
+    )
     onnx, missing = (None, "") if reader == "deepimagej" else onnx_bytes(segmenter, x, explain=False)
     made = {"reader": reader}
     files |= {

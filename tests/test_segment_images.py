@@ -113,7 +113,7 @@ def test_objects_are_those_of_another_library(use: Any, tile_px: int) -> None:
     assert [one.name for one in result.overlay] == ["cell 1", "cell 2", "square 3", "square 4", "square 5"]
     for region, row in zip(result.overlay, rows, strict=True):
         assert regions.mask(region, SIZE).sum() == row["area_px"]
-        assert regions.to_roi(region).group == {"cell": 2, "square": 3}[row["class"]]
+        assert regions.to_roi(region).group == {"cell": 1, "square": 2}[row["class"]]
     assert result.message == (
         "1 plane(s) of 1 image(s) segmented by made up: 5 object(s). Research use, not for diagnosis."
     )
@@ -439,3 +439,16 @@ def test_objects_are_those_of_the_training_report() -> None:
     pairs = np.unique(np.stack([labels.ravel(), expected.ravel()]), axis=1)
     assert pairs.shape[1] == expected.max() + 1 == labels.max() + 1, "other objects"
     assert set(pairs[:, 0]) == {0}
+
+
+def test_a_second_run_replaces_the_rois_of_the_first_and_no_others(use: Any) -> None:
+    drawn = regions.rectangle(1, 1, 3, 3, name="drawn by hand")
+    given = image().replace(overlay=(drawn,))
+    model = use(classes_network())
+    first = mikata.segment(given, model=model)
+    assert first.overlay is not None
+    again = mikata.segment(given.replace(overlay=first.overlay), model=model)
+    assert again.overlay is not None
+    assert [one.name for one in again.overlay] == [one.name for one in first.overlay]
+    assert again.overlay[0].name == "drawn by hand"
+    assert "5 ROI(s) of an earlier run, which lay over the image, were replaced." in again.message

@@ -15,6 +15,7 @@ import yaml
 from torch import nn
 
 import mikata
+from mikata import images, regions
 from mikata.architecture import Segmenter, UNet
 from mikata.datasets import read_segmented
 from mikata.errors import DataError, NetworkError, PackageError, ParameterError, RecipeError
@@ -446,3 +447,15 @@ def test_it_is_exported_for_both_readers(made, tmp_path):
     with pytest.raises(ParameterError, match="without heat maps"):
         mikata.export_package(model=package, out=tmp_path / "maps", explain=True)
     assert not (tmp_path / "maps").exists()
+
+
+def test_what_was_selected_is_no_object_where_there_is_an_overlay(tmp_path: Path) -> None:
+    file = tmp_path / "drawn.tif"
+    overlay = (regions.oval(5, 5, 10, 10, name="a"), regions.oval(30, 30, 12, 12, name="b"))
+    everything = regions.rectangle(0, 0, 64, 64)
+    pixels = np.zeros((64, 64), np.uint8)
+    images.write_tiff(file, images.from_array(pixels, "YX", overlay=overlay, roi=everything))
+    assert len(regions.read(file)) == 3
+    assert len(regions.read(file, selection=False)) == 2
+    images.write_tiff(tmp_path / "selected.tif", images.from_array(pixels, "YX", roi=everything))
+    assert len(regions.read(tmp_path / "selected.tif", selection=False)) == 1

@@ -180,9 +180,9 @@ def _of_classes(classes: NDArray[np.uint8]) -> Truth:
 
 
 def _of_regions(file: Path, shape: tuple[int, int], names: tuple[str, ...]) -> Truth:
-    """Each ROI is an object; later ones lie over earlier ones, as ImageJ draws them."""
+    """Each ROI is an object; later ones lie over earlier ones, as ImageJ draws them. An overlay stands for itself."""
     try:
-        found = regions.read(file)
+        found = regions.read(file, selection=False)
     except RegionError as error:
         raise DataError(str(error)) from error
     classes, objects = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)

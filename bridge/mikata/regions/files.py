@@ -96,11 +96,17 @@ def from_roi(roi: roifile.ImagejRoi) -> Region:
     return Region(bytes(buffer), saved["name"])
 
 
-def read(path: Path | str) -> tuple[Region, ...]:
+def read(path: Path | str, *, selection: bool = True) -> tuple[Region, ...]:
     """Read the ROIs of a ``.roi`` file, a ``.zip`` of them, or a TIFF file's overlay and selection.
 
     A TIFF's selection comes last; its pixels are not read. Entries of a zip without a name of their own
     take their file's.
+
+    Parameters
+    ----------
+    selection:
+        Whether a TIFF's selection belongs to its ROIs even where it has an overlay: what happened to be selected
+        when it was saved is often none of them.
 
     Raises
     ------
@@ -134,8 +140,9 @@ def read(path: Path | str) -> tuple[Region, ...]:
                 extra = tif.imagej_metadata or {}
             found = extra.get("Overlays", [])
             found = [found] if isinstance(found, bytes) else list(found)
-            selection = extra.get("ROI")
-            return tuple(from_bytes(data) for data in [*found, *([selection] if selection else [])])
+            if selected := extra.get("ROI") if selection or not found else None:
+                found.append(selected)
+            return tuple(from_bytes(data) for data in found)
     except RegionError as error:
         raise error if str(path) in str(error) else RegionError(f"{path}: {error}") from error
     except _DAMAGE as error:

@@ -37,6 +37,10 @@ def colour_of(number: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
+_MADE = {"by": "Segment Images"}
+"""Property of all ROIs that this command makes."""
+
+
 def position(image: Image, z: int, t: int) -> Position:
     """Where ImageJ shows a ROI of a plane: 0 everywhere, a stack position, or (any channel, slice, frame)."""
     depth, frames = image.size("Z"), image.size("T")
@@ -47,8 +51,14 @@ def position(image: Image, z: int, t: int) -> Position:
     return 0, z, t
 
 
-def outlines(found: Objects, measured: Measured, names: Sequence[str], where: Position) -> list[Region]:
-    """The outline of each object, exactly along its pixels' edges: "name number", class and probability beside it."""
+def outlines(
+    found: Objects, measured: Measured, names: Sequence[str], where: Position, *, background: bool
+) -> list[Region]:
+    """The outline of each object, exactly along its pixels' edges: "name number", class and probability beside it.
+
+    Its group is the number of its class from 1, as in the masks that a network learns from; `background` says whether the
+    first of the names is that of no class.
+    """
     result: list[Region] = []
     for layer in range(len(found.labels)):
         for index, box in enumerate(ndimage.find_objects(found.labels[layer])):
@@ -60,13 +70,14 @@ def outlines(found: Objects, measured: Measured, names: Sequence[str], where: Po
                     found.labels[layer][box] == number,
                     offset=(box[1].start, box[0].start),
                     name=f"{names[kind]} {number}",
-                    group=min(kind + 1, _GROUPS),
+                    group=min(kind + (0 if background else 1), _GROUPS),
                     stroke_color=colour_of(kind + 1),
                     position=where,
                     properties={
                         "label": str(number),
                         "class": names[kind],
                         "probability": f"{measured.chances[index]:.4f}",
+                        **_MADE,
                     },
                 )
             )
@@ -82,7 +93,7 @@ def marks(found: Sequence[Point], names: Sequence[str], where: Position, boxes: 
             "group": min(one.kind + 1, _GROUPS),
             "stroke_color": colour_of(one.kind + 1),
             "position": where,
-            "properties": {"class": names[one.kind], "score": f"{one.score:.4f}"},
+            "properties": {"class": names[one.kind], "score": f"{one.score:.4f}", **_MADE},
         }
         if boxes and one.width > 0 and one.height > 0:
             made = regions.rectangle(
@@ -92,6 +103,13 @@ def marks(found: Sequence[Point], names: Sequence[str], where: Position, boxes: 
             made = regions.points([(one.x - 0.5, one.y - 0.5)], **look)
         result.append(made)
     return result
+
+
+def without_earlier(overlay: Sequence[Region]) -> tuple[Region, ...]:
+    """An overlay without what an earlier run has drawn, which a person would count and measure with the new."""
+    ((key, value),) = _MADE.items()
+    line = f"{key}: {value}"
+    return tuple(one for one in overlay if line not in (regions.to_roi(one).props or "").splitlines())
 
 
 def scaled(image: Image, array: NDArray[Any], scale: int, title: str, channels: int, **more: Any) -> Image:

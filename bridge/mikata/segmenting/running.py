@@ -20,7 +20,7 @@ from mikata.networks import PixelNetwork, pixel_network
 from mikata.outputs import ResultFolder
 from mikata.prediction import skipped_note
 from mikata.segmenting.asked import Asked, Reading, reading_of
-from mikata.segmenting.pictures import label_colours, marks, outlines, position, scaled
+from mikata.segmenting.pictures import label_colours, marks, outlines, position, scaled, without_earlier
 from mikata.segmenting.plane import Found, look
 from mikata.segmenting.tables import object_columns, object_rows, plane_columns, plane_rows
 from mikata.tiling import Difference, Plan, PlaneValues, Tiler, zeros
@@ -106,6 +106,7 @@ def segment_images(
     files: list[Path] = []
     manager: list[Region] = []
     overlay: tuple[Region, ...] | None = None
+    replaced = 0
     first_error: ImageError | None = None
     for number, (name, image) in enumerate(source.items()):
         made, error = _one(
@@ -124,7 +125,9 @@ def segment_images(
         shown += [one for one in (made.labels, made.output) if one is not None]
         if not asked.rois or reading.kind == "image" or network.scale > 1:
             continue
-        drawn = (*image.overlay, *made.regions)
+        kept = without_earlier(image.overlay)
+        replaced += len(image.overlay) - len(kept)
+        drawn = (*kept, *made.regions)
         if isinstance(images, Image):
             overlay = drawn  # the door has this image on show
         else:
@@ -143,6 +146,10 @@ def segment_images(
         )
     notice = say("Research use, not for diagnosis.")
     message = joined(_message(network, reading, tiler, totals))
+    if replaced:
+        message += " " + say(
+            "{count} ROI(s) of an earlier run, which lay over the image, were replaced.", count=replaced
+        )
     return Result(
         f"{message}{skipped_note(source)} {notice}",
         overlay=overlay,
@@ -221,7 +228,13 @@ def _one(
                 if asked.labels:
                     labels = _label_planes(labels, found, of_objects, (times, depth), (t, z))
                 if asked.rois and found.measured is not None:
-                    made.regions += outlines(found.objects, found.measured, reading.names, at)
+                    made.regions += outlines(
+                        found.objects,
+                        found.measured,
+                        reading.names,
+                        at,
+                        background=tiler.network.meaning != "mask",
+                    )
             elif asked.rois and found.points:
                 made.regions += marks(found.points, reading.names, at, asked.mark == "boxes")
     if made.any:

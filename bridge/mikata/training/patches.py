@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -109,7 +108,11 @@ class MaskPart(Part):
         image, truth = self.image(index)[:, :height, :width], self.truth(index)[:, :height, :width]
         below, right = -height % self.step, -width % self.step
         filled = np.pad(image.numpy(), ((0, 0), (0, below), (0, right)), mode="reflect")
-        return torch.from_numpy(filled), F.pad(truth, (0, right, 0, below), value=IGNORED)
+        # objects go on beyond the edge, which is none of their boundaries; their class does not count there
+        grown = torch.from_numpy(np.pad(truth.numpy(), ((0, 0), (0, below), (0, right)), mode="edge"))
+        grown[CLASS, height:] = IGNORED
+        grown[CLASS, :, width:] = IGNORED
+        return torch.from_numpy(filled), grown
 
     def whole_shape(self, index: int) -> tuple[int, int]:
         """Height and width of what `whole` gives."""

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from mikata import regions
 from mikata.datasets import read_segmented, split
 from mikata.errors import DataError
+from mikata.language import english
 
 SHAPE = (40, 48)
 
@@ -202,3 +204,40 @@ def test_a_mask_that_changed_while_it_was_used(tmp_path):
     tifffile.imwrite(tmp_path / "masks" / "a0.tif", numbers((1, 1, 3, 3)))
     with pytest.raises(DataError, match="was changed"):
         dataset.truth(dataset.entries[0])
+
+
+@pytest.mark.parametrize("value", [128, 65535])
+def test_masks_of_one_value_are_binary_whichever_it_is(tmp_path, value):
+    mask = np.where(numbers((2, 2, 5, 5), (20, 20, 5, 5)) > 0, value, 0).astype(np.uint16)
+    dataset = read_segmented(folder_of(tmp_path, [mask] * 3), parted=True)
+    assert dataset.reading.kind == "binary"
+    assert [entry.mask.objects for entry in dataset.entries] == [2, 2, 2]
+    assert dataset.reading_words(english) == (
+        "Masks were read as foreground and background, objects being what hangs together: 6 object(s) in 3 image(s), "
+        "2 to 2 an image."
+    )
+
+
+def test_numbers_in_pieces_are_no_objects(tmp_path):
+    mask = np.where(numbers((2, 2, 5, 5), (20, 20, 5, 5)) > 0, 255, 0).astype(np.uint8)
+    mask[[1, 30], [1, 30]] = 1  # as smoothing leaves at edges
+    with pytest.raises(DataError, match="3 mask\\(s\\) have numbers of which most lie in several pieces"):
+        read_segmented(folder_of(tmp_path, [mask] * 3), parted=True)
+    said = read_segmented(tmp_path, kind="objects", parted=True)
+    assert said.entries[0].mask.objects == 2
+
+
+def test_a_jpeg_is_no_mask(tmp_path):
+    folder = folder_of(tmp_path, [TWO] * 3)
+    Image.fromarray((TWO > 0).astype(np.uint8) * 255).save(folder / "masks" / "a1.jpg")
+    (folder / "masks" / "a1.tif").unlink()
+    with pytest.raises(DataError, match=r"a1\.jpg is a JPEG, which changes values"):
+        read_segmented(folder, parted=True)
+
+
+@pytest.mark.parametrize("behind", [" labels", "_mask"])
+def test_masks_may_have_a_word_behind_the_name(tmp_path, behind):
+    folder = folder_of(tmp_path, [TWO] * 3)
+    for file in list((folder / "masks").iterdir()):
+        file.rename(file.with_name(f"{file.stem}{behind}.tif"))
+    assert len(read_segmented(folder, parted=True).entries) == 3

@@ -164,3 +164,13 @@ def test_where_all_is_right_the_interval_is_no_point():
     assert (dice.value, dice.high) == (1, 1)
     assert dice.low == pytest.approx(0.6756, abs=1e-4)  # Wilson of 8 of 8
     assert "Wilson over patients" in dice.method
+
+
+def test_thousands_of_objects_are_matched_without_a_table_of_all_pairs():
+    side = 100
+    true = np.kron(np.arange(1, side**2 + 1, dtype=np.int32).reshape(side, side), np.ones((4, 4), np.int32))
+    said = true.copy()
+    said[::4] = 0  # three of four rows of each: IoU 0.75
+    found = match(true, said)
+    assert (found.true, found.said) == (side**2, side**2)
+    assert found.right == (side**2,) * 6 + (0,) * 4

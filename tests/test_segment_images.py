@@ -327,7 +327,8 @@ def test_stacks_go_plane_by_plane_and_an_empty_plane_is_told(use: Any) -> None:
     assert labels.axes == "TZYX"
     assert not labels.array[0, 1].any()
     assert np.array_equal(labels.array[1, 0], cells()[::-1] // 100)
-    assert [row[1:3] for row in result.tables[1].rows] == [(1, 1), (1, 2), (2, 2)]
+    assert [row[1:3] for row in result.tables[1].rows] == [(1, 1), (2, 1), (1, 2), (2, 2)]
+    assert result.tables[1].rows[1][3:] == (None,) * len(result.tables[1].rows[0][3:])
     assert "Skipped: 1 file(s) (cells: cells, slice 2, frame 1: the image is constant" in result.message
     assert result.overlay is not None
     found = [regions.to_roi(one) for one in result.overlay]
@@ -452,3 +453,44 @@ def test_a_second_run_replaces_the_rois_of_the_first_and_no_others(use: Any) -> 
     assert [one.name for one in again.overlay] == [one.name for one in first.overlay]
     assert again.overlay[0].name == "drawn by hand"
     assert "5 ROI(s) of an earlier run, which lay over the image, were replaced." in again.message
+
+
+def test_parted_objects_are_numbered_from_top_to_bottom() -> None:
+    classes = np.zeros((1, 60, 40), np.uint8)
+    classes[0, 2:30, 5:15] = classes[0, 10:20, 25:35] = classes[0, 40:50, 5:15] = 1
+    seeds = np.zeros((60, 40), bool)
+    seeds[4:8, 8:12] = seeds[20:26, 8:12] = True
+    found = find(classes, [[1]], 0, Parting(seeds, np.zeros((60, 40), np.float32)))
+    assert [int(found.labels[0, y, x]) for y, x in ((2, 5), (10, 25), (29, 5), (45, 10))] == [1, 2, 3, 4]
+
+
+def test_the_package_says_the_smallest_object_unless_the_user_does(use: Any) -> None:
+    values = np.zeros(SIZE, np.float32)
+    values[10:14, 10:14] = values[40:60, 40:60] = 1
+    network = pixel_network(
+        Thresholds(lambda x: torch.cat([1 - x, x, 0 * x], 1)),
+        ("background", "cell", "boundary"),
+        meaning="instances",
+        settings={"foreground": 0.5, "seed": 0.5, "smallest_px": 20.0},
+    )
+    model = use(network)
+    given = image(values)
+    result = mikata.segment(given, model=model)
+    assert len(result.tables[0].rows) == 1
+    assert "parted from seeds of 0.5 or more, and have 20 px or more" in result.message
+    assert len(mikata.segment(given, model=model, min_size_px=1).tables[0].rows) == 2
+
+
+def test_an_image_without_numbers_does_not_end_the_others(use: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, top in (("a", 200), ("b", 210), ("c", 200)):
+        images.write_tiff(folder / f"{name}.tif", image(cells().clip(0, top) + (cells() > 150) * (top - 200)))
+    network = pixel_network(
+        Thresholds(lambda x: by_value(x) + torch.where(x.max() > 205, torch.nan, 0.0)),
+        ("background", "cell", "square"),
+    )
+    result = mikata.segment(folder, model=use(network))
+    assert result.message.startswith("2 plane(s) of 2 image(s)")
+    assert "b.tif: made up gives values that are not numbers" in result.message
+    assert [row[0] for row in result.tables[1].rows] == ["a", "b", "c"]

@@ -19,7 +19,9 @@ from mikata import images, regions
 from mikata.architecture import Segmenter, UNet
 from mikata.datasets import read_segmented
 from mikata.errors import DataError, NetworkError, PackageError, ParameterError, RecipeError
+from mikata.evaluation.parting import choose_settings
 from mikata.networks import read_package, read_pixel_network
+from mikata.networks.instances import DEFAULTS
 from mikata.networks.reach import halo_of, step_of
 from mikata.training import recipe as recipes
 from mikata.training import train_segmentation
@@ -459,3 +461,47 @@ def test_what_was_selected_is_no_object_where_there_is_an_overlay(tmp_path: Path
     assert len(regions.read(file, selection=False)) == 2
     images.write_tiff(tmp_path / "selected.tif", images.from_array(pixels, "YX", roi=everything))
     assert len(regions.read(tmp_path / "selected.tif", selection=False)) == 1
+
+
+def test_a_reduced_network_sees_further_and_keeps_the_size():
+    segmenter = Segmenter("unet", 2, 1, [0], [1], reduce=4).eval()
+    assert step_of(segmenter, 1) == 64
+    halo = halo_of(segmenter, 1, 64)
+    assert halo is not None
+    assert halo > 4 * 100
+    with torch.inference_mode():
+        assert segmenter(torch.rand(1, 1, 128, 192)).shape == (1, 2, 128, 192)
+    assert Segmenter(**segmenter.configuration).reduce == 4
+    with pytest.raises(ValueError, match="reduced by 1 or more, not 0"):
+        Segmenter("unet", 2, 1, [0], [1], reduce=0)
+
+
+def test_test_images_of_another_kind_are_told_before_the_training(trained, tmp_path):
+    _, folder = trained
+    for number in range(9):
+        tifffile.imwrite(tmp_path / f"m{number}.tif", tifffile.imread(folder / f"m{number}.tif"))
+        values = tifffile.imread(folder / f"i{number}.tif").astype(np.uint16)
+        tifffile.imwrite(tmp_path / f"i{number}.tif", values + 30000 * (number > 5))
+    rows = (folder / "table.csv").read_text().splitlines()
+    split = ["training"] * 3 + ["selection"] * 3 + ["test"] * 3
+    table = [f"{rows[0]},split", *(f"i{n}.tif,m{n}.tif,p{n // 3},{split[n]}" for n in range(9))]
+    (tmp_path / "table.csv").write_text("\n".join(table))
+    dataset = read_segmented(tmp_path / "table.csv", names=["disk"], parted=True)
+    with pytest.raises(DataError, match="None of the 3 test images suits the training images"):
+        train_segmentation(dataset, recipe(folder), folder=tmp_path / "run")
+
+
+def test_a_selection_image_that_cannot_be_used_keeps_what_was_learnt(trained):
+    run, _ = trained
+    narrow = dataclasses.replace(run, value_range=(-2.0, -1.0))
+    chosen = choose_settings(narrow)
+    assert chosen.settings == DEFAULTS
+    assert f"{len(run.parts['selection'])} selection image(s) could not be used" in chosen.notes[-1]
+
+
+def test_distances_at_the_images_edge_are_not_from_it():
+    objects = np.zeros((9, 12), np.int32)
+    objects[:, :5] = 1
+    found = distances(objects)
+    assert np.allclose(found[:, :5], np.array([1, 0.8, 0.6, 0.4, 0.2]))
+    assert (distances(np.ones((4, 4), np.int32)) == 1).all()

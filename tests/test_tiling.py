@@ -267,7 +267,7 @@ def test_other_errors_of_a_network_keep_their_words() -> None:
 def test_an_output_of_another_shape_or_without_numbers_is_refused() -> None:
     with pytest.raises(NetworkError, match=r"made up: its network makes an output of shape \(1, 1, 20, 20\)"):
         run(pixel_network(lambda x: x), noise(20, 20), tile_px=20)
-    with pytest.raises(NetworkError, match=r"made up gives values that are not numbers .* for noise"):
+    with pytest.raises(ImageError, match=r"made up gives values that are not numbers .* for noise"):
         run(pixel_network(lambda x: (x * float("nan")).expand(-1, 3, -1, -1)), noise(20, 20), tile_px=20)
     network = pixel_network(lambda x: x.expand(-1, 3, -1, -1), after=lambda values: values[:1])
     with pytest.raises(NetworkError, match="what it does with its output"):
@@ -276,7 +276,7 @@ def test_an_output_of_another_shape_or_without_numbers_is_refused() -> None:
     with pytest.raises(NetworkError, match="its preparation makes an image of shape"):
         run(network, noise(20, 20), tile_px=20)
     network = pixel_network(lambda x: x.expand(-1, 3, -1, -1), before=lambda values: values * np.nan)
-    with pytest.raises(NetworkError, match=r"its preparation makes values of noise that are not numbers"):
+    with pytest.raises(ImageError, match=r"its preparation makes values of noise that are not numbers"):
         run(network, noise(20, 20), tile_px=20)
 
 

@@ -426,6 +426,9 @@ class Segmenter(nn.Module):
     distance:
         Whether a channel follows those of the classes that says how far inside of its object a pixel lies, from 0
         (border or outside) to 1 (its innermost pixel).
+    reduce:
+        The plain network sees the image this many times smaller (means of as many px in both directions), and its scores
+        are made as large again between their centres (bilinear): it sees as many times further around a pixel.
 
     Attributes
     ----------
@@ -454,8 +457,11 @@ class Segmenter(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         distance: bool = False,
+        reduce: int = 1,
     ) -> None:
         super().__init__()
+        if reduce < 1:
+            raise ValueError(f"an image is reduced by 1 or more, not {reduce}")
         if classes < 2:
             raise ValueError(f"a segmentation needs at least 2 classes with the background, not {classes}")
         if channels < 1:
@@ -471,13 +477,18 @@ class Segmenter(nn.Module):
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
             "distance": bool(distance),
+            "reduce": int(reduce),
         }
+        self.reduce = int(reduce)
         self.normalise = Normalise(mean, std)
         self.network = make_pixel_network(network, int(classes) + bool(distance), int(channels))
 
     def logits(self, x: Tensor) -> Tensor:
         """Scores (N, K, H, W) before the softmax of images (N, C, H, W) in the unit of the training images."""
-        return self.network(self.normalise(x))  # type: ignore[no-any-return]
+        if self.reduce == 1:
+            return self.network(self.normalise(x))  # type: ignore[no-any-return]
+        scores = self.network(F.avg_pool2d(self.normalise(x), self.reduce))
+        return F.interpolate(scores, scale_factor=float(self.reduce), mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Probabilities (N, K, H, W), background first, and the distance where there is one, of images (N, C, H, W)."""

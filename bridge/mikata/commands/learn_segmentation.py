@@ -25,7 +25,7 @@ def train_segmentation(
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
-    """A network that outlines regions or objects, from images with masks or ROIs, tested on patients it has not seen.
+    """A network that outlines regions or objects, from images with masks or ROIs, tested on images it has not seen.
 
     Parameters
     ----------

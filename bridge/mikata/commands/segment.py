@@ -46,7 +46,7 @@ def segment(
         What has less than this probability counts as background; 0: as the package says, or the most probable class, and
         50 for masks and points.
     min_size_px : Smallest object (px)
-        Objects of fewer pixels are left out, also of the label image.
+        Objects of fewer pixels are left out, also of the label image; 0: as the package says, and 1 for all.
     tile_px : Tile side (px)
         Side of the tiles in which large images go through the network; 0: as is fastest and fits into memory.
     subfolders : Search folders in folders

@@ -24,6 +24,7 @@ Kind = Literal["auto", "objects", "classes", "binary"]
 """What the numbers of mask images are: those of objects, those of classes, or 0 and one other."""
 
 ROI_ENDINGS = (".roi", ".zip")
+_LOSSY = (".jpg", ".jpeg")
 _MOST_CLASSES = 255
 _LAST_NUMBER = re.compile(r"[\s_.:#-]*\d+$")
 
@@ -81,6 +82,14 @@ def numbers_of(mask: Path) -> NDArray[np.int64]:
     DataError
         If it cannot be read, has several planes or colours, or numbers that are not whole or below 0.
     """
+    if mask.suffix.lower() in _LOSSY:
+        raise DataError(
+            say(
+                "{file} is a JPEG, which changes values: it cannot hold the numbers of a mask. Save the mask as TIFF or PNG "
+                "where it was made.",
+                file=mask,
+            )
+        )
     try:
         image = read_image(mask)
         stored: NDArray[Any] = image.array
@@ -279,27 +288,58 @@ def settle(
 
 
 def _kind_of(masks: Sequence[tuple[Path, Path]], names: tuple[str, ...], parted: bool, path: Path) -> Kind:
+    """What the numbers are, where the recipe does not say it.
+
+    Masks of one value each are binary, whichever value that is: 1, 128, 255 or 65535, as different programs write it.
+    """
     values: set[int] = set()
+    most = pieces = 0
     for mask, image in masks:
         if not holds_regions(mask, image):
-            values |= set(np.unique(numbers_of(mask)).tolist())
-            if len(values) > 2 and (parted or names):
-                break
-    if values <= {0, 1} or values <= {0, 255}:
-        return "binary" if len(names) < 2 else "classes"
+            numbers = numbers_of(mask)
+            own = set(np.unique(numbers).tolist()) - {0}
+            values |= own
+            most = max(most, len(own))
+            if parted and len(own) > 1:
+                pieces += _in_pieces(numbers, len(own))
+    if most <= 1 and not (names and len(names) > 1):
+        return "binary"
     if len(names) > 1 or (names and not parted):
         return "classes"
-    if parted:
+    if parted and not pieces:
         return "objects"
+    if parted:
+        raise DataError(
+            say(
+                "{path}: {count} mask(s) have numbers of which most lie in several pieces, so they do not seem to be numbers "
+                'of objects; the values are {values}. If they are nevertheless, say masks = "objects" in the recipe; if '
+                "each mask is foreground and background, save it with two values.",
+                path=path,
+                count=pieces,
+                values=_listed(sorted(values)),
+            )
+        )
     raise DataError(
         say(
             "{path}: the masks have {count} different values, such as {values}. Are they numbers of objects or of classes? "
             'Say masks = "objects" in the recipe, or name the classes: names = ["..."].',
             path=path,
-            count=len(values),
-            values=_listed(sorted(values)),
+            count=len(values) + 1,
+            values=_listed([0, *sorted(values)]),
         )
     )
+
+
+def _in_pieces(numbers: NDArray[np.int64], count: int) -> bool:
+    """Whether of the `count` numbers of a mask more than half lie in several pieces, as objects do not."""
+    from skimage.measure import label
+
+    find: Any = label
+    pieces = np.asarray(find(numbers, background=0, connectivity=2))
+    whose = np.zeros(int(pieces.max()) + 1, np.int64)
+    whose[pieces.ravel()] = numbers.ravel()
+    each = np.unique(whose[1:], return_counts=True)[1]
+    return int((each > 1).sum()) * 2 > count
 
 
 def _listed(values: Any) -> str:

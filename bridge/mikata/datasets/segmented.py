@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mikata import regions
 from mikata.datasets.entries import PARTS, Dataset, Entry, Mask
-from mikata.datasets.masks import ROI_ENDINGS, Kind, Reading, Truth, settle, truth_of
+from mikata.datasets.masks import ROI_ENDINGS, Kind, Reading, Truth, holds_regions, settle, truth_of
 from mikata.datasets.reading import Candidate, is_litter, open_all, patient_names, refuse_mixed_values
 from mikata.datasets.sheets import located
 from mikata.datasets.table import MASK, read_table
@@ -24,6 +24,8 @@ EVERY = "all"
 
 _MASK_FOLDERS = ("masks", "labels", "rois")
 _IMAGES = "images"
+_BEHIND = (" labels", " ROIs", "_labels", "_label", "_mask", "_masks", "-labels", "-mask")
+"""What follows an image's name in that of its mask where the two are not the same: Segment Images' own and usual ones."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,30 @@ class Segmented(Dataset):
     def empty(self) -> int:
         """Number of images without any object."""
         return sum(entry.mask is not None and not entry.mask.present for entry in self.entries)
+
+    def reading_words(self, say: Callable[..., str]) -> str:
+        """How the masks were read and what they hold, in a sentence, so that a wrong guess is seen; `say` as elsewhere."""
+        kinds = {
+            "objects": say("numbers of objects"),
+            "classes": say("numbers of classes"),
+            "binary": say("foreground and background, objects being what hangs together"),
+        }
+        masks = [entry.mask for entry in self.entries if entry.mask is not None]
+        if all(
+            holds_regions(entry.mask.file, entry.file) for entry in self.entries if entry.mask is not None
+        ):
+            kind = say("ROIs")
+        else:
+            kind = kinds[self.reading.kind]
+        counts = [mask.objects for mask in masks]
+        return say(
+            "Masks were read as {kind}: {objects} object(s) in {images} image(s), {fewest} to {most} an image.",
+            kind=kind,
+            objects=sum(counts),
+            images=len(masks),
+            fewest=min(counts),
+            most=max(counts),
+        )
 
     def truth(self, entry: Entry) -> Truth:
         """What each pixel of an image is.
@@ -192,7 +218,7 @@ def _from_folder(folder: Path) -> dict[Candidate, Path]:
 
 
 def _by_name(images: Path, folders: Sequence[Path]) -> dict[Candidate, Path]:
-    """Images and masks of the same names, whatever their endings."""
+    """Images and masks of the same names, whatever their endings; or with a word for what it is behind the name."""
     found: dict[str, list[Path]] = {}
     for folder in folders:
         for file in _files(folder):
@@ -212,11 +238,12 @@ def _by_name(images: Path, folders: Sequence[Path]) -> dict[Candidate, Path]:
                 )
             )
         stems[file.stem] = file
-        own = found.get(file.stem, [])
+        own = found.get(file.stem) or [one for end in _BEHIND for one in found.get(file.stem + end, [])]
         if not own:
             raise DataError(
                 say(
-                    "{file} has no mask: no file of {folders} is named {stem}.",
+                    "{file} has no mask: no file of {folders} is named {stem}. Of an image without any object, save a mask "
+                    "that is 0 everywhere.",
                     file=file,
                     folders=", ".join(folder.name for folder in folders),
                     stem=file.stem,

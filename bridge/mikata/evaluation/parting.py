@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mikata import images
@@ -17,8 +17,11 @@ from mikata.errors import DataError, ImageError
 from mikata.evaluation.pixels import THRESHOLDS, Matched, match, pooled_f1
 from mikata.evaluation.segmenting import Judged, PixelReport, judge, report
 from mikata.language import say
-from mikata.networks import InputSpec, to_input
+from mikata.networks import PixelNetwork
 from mikata.networks.instances import DEFAULTS, FOREGROUND, SEED, SMALLEST, label_image
+from mikata.networks.pixelwise import Sides, unchanged
+from mikata.networks.reach import halo_of
+from mikata.tiling import Channels, PlaneValues, Tiler, zeros
 from mikata.training.segmented_run import SegmentationRun
 from mikata.types import SILENT, Progress
 
@@ -27,7 +30,31 @@ _SEEDS = (0.5, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
 _SMALLEST = (0.0, 0.1, 0.2)  # of the median object of the training images
 
 
-def outputs_of(run: SegmentationRun, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def tiler_of(run: SegmentationRun) -> Tiler:
+    """Runs the trained network as Segment Images will: whole where that fits into memory, else in tiles."""
+    halo = halo_of(copy.deepcopy(run.segmenter).to("cpu").eval(), run.channels, run.step)
+    sides = Sides(run.step, run.step)
+    return Tiler(
+        PixelNetwork(
+            path=run.checkpoint,
+            channels=run.channels,
+            before=unchanged,
+            network=run.segmenter,
+            after=unchanged,
+            height=sides,
+            width=sides,
+            halo=halo,
+            stride=run.step,
+            scale=1,
+            outputs=run.outputs,
+            meaning="classes" if run.instances == "none" else "instances",
+            value_unit=run.value_unit,
+            value_range=run.value_range,
+        )
+    )
+
+
+def outputs_of(tiler: Tiler, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """An image as the network takes it (C, H, W), and what the network says of it (K, H, W).
 
     Raises
@@ -35,11 +62,10 @@ def outputs_of(run: SegmentationRun, entry: Entry) -> tuple[NDArray[np.float32],
     ImageError
         If its file can no longer be read, or does not suit the network.
     """
-    image = images.read(entry.file)
-    spec = InputSpec(run.channels, (1, 1), "native", run.value_unit, run.value_range)
-    values = next(image.frames()).values
-    taken = to_input(values, spec, name=str(entry.file), unit=image.calibrated_unit).numpy()
-    return taken, run.predict(taken, "cuda" if torch.cuda.is_available() else "cpu")
+    plane = PlaneValues(images.read(entry.file), 1, 1, tiler.network, str(entry.file))
+    made = Channels(zeros((len(tiler.network.outputs), plane.height, plane.width), np.float32))
+    tiler.run(plane, [made], lambda done, count: None)
+    return plane.values(slice(None)), made.values
 
 
 def choose_settings(run: SegmentationRun, *, progress: Progress = SILENT) -> SegmentationRun:
@@ -51,9 +77,24 @@ def choose_settings(run: SegmentationRun, *, progress: Progress = SILENT) -> Seg
     if run.instances == "none":
         return run
     found = []
+    skipped = 0
+    tiler = tiler_of(run)
     for done, entry in enumerate(run.parts["selection"]):
         progress.show(say("Choose the settings of objects"), done, len(run.parts["selection"]))
-        found.append((outputs_of(run, entry)[1], run.dataset.truth(entry).objects))
+        try:
+            outputs = outputs_of(tiler, entry)[1]
+        except ImageError:  # after the training: what was learnt is to be kept
+            skipped += 1
+            continue
+        found.append((outputs, run.dataset.truth(entry).objects))
+    if skipped:
+        note = say(
+            "{count} selection image(s) could not be used to choose the settings of objects.",
+            count=skipped,
+        )
+        run = dataclasses.replace(run, notes=(*run.notes, note))
+    if not found:
+        return dataclasses.replace(run, settings=dict(DEFAULTS))
     typical = _median_area(run)
     best, best_score = dict(DEFAULTS), -1.0
     thresholds = [{FOREGROUND: f, SEED: s} for f, s in product(_FOREGROUNDS, _SEEDS)]
@@ -108,10 +149,11 @@ def evaluate_segmentation(
     judged: list[Judged] = []
     used: list[Entry] = []
     skipped: list[tuple[Path, str]] = []
+    tiler = tiler_of(run)
     for done, entry in enumerate(entries):
         progress.show(say("Test"), done, len(entries))
         try:
-            _, outputs = outputs_of(run, entry)
+            _, outputs = outputs_of(tiler, entry)
         except ImageError as error:
             skipped.append((entry.file, str(error)))
             continue

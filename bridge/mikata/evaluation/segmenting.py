@@ -35,7 +35,10 @@ def named(key: str, class_name: str, say: Say) -> str:
         IOU: say("IoU of {name} (mean of images)", name=class_name),
         POOLED_DICE: say("Dice of {name} (all pixels pooled)", name=class_name),
         POOLED_IOU: say("IoU of {name} (all pixels pooled)", name=class_name),
-        HAUSDORFF: say("Hausdorff 95 of {name} in px (mean of images)", name=class_name),
+        HAUSDORFF: say(
+            "Hausdorff 95 of {name} in px (mean of images where truth and prediction have it)",
+            name=class_name,
+        ),
     }
     return names[key]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mikata import packaging, report
 from mikata.datasets import Entry, read_segmented
 from mikata.evaluation import words
-from mikata.evaluation.parting import choose_settings, evaluate_segmentation, outputs_of
+from mikata.evaluation.parting import choose_settings, evaluate_segmentation, outputs_of, tiler_of
 from mikata.evaluation.segmenting import PixelReport
 from mikata.language import joined, say
 from mikata.learning.learnt import defined
@@ -21,6 +21,7 @@ from mikata.learning.places import Places
 from mikata.outputs import first_few, write_csv, write_text
 from mikata.packaging import CheckReport
 from mikata.packaging.segmented import write_segmentation
+from mikata.tiling import Tiler
 from mikata.training import pixel_methods
 from mikata.training import recipe as recipes
 from mikata.training.processes import main_process
@@ -77,6 +78,7 @@ class LearntSegmentation:
                 )
             )
         sentences += run.notes
+        sentences.append(dataset.reading_words(say))
         if dataset.empty:
             sentences.append(say("{count} mask(s) hold no object.", count=dataset.empty))
         if dataset.skipped:
@@ -299,6 +301,7 @@ def sections(learnt: LearntSegmentation) -> list[tuple[str, str]]:
                     split=run.dataset.grouping_words(say),
                 )
             )
+            + report.paragraph(run.dataset.reading_words(say))
             + report.table(counts)
             + report.pairs({say("fingerprint"): run.dataset.fingerprint}),
         ),
@@ -315,9 +318,10 @@ def _pictures(learnt: LearntSegmentation) -> list[str]:
         return float(np.nanmean(found)) if np.isfinite(found).any() else 1.0
 
     order = sorted(range(scores.n), key=dice)[:_PICTURES]
+    tiler = tiler_of(run)
     return [
         report.picture(
-            _drawn(run, scores.entries[number]),
+            _drawn(run, tiler, scores.entries[number]),
             say("Test image {number}, Dice {dice:.3f}", number=number + 1, dice=dice(number)),
             320,
         )
@@ -325,13 +329,13 @@ def _pictures(learnt: LearntSegmentation) -> list[str]:
     ]
 
 
-def _drawn(run: SegmentationRun, entry: Entry) -> NDArray[np.uint8]:
+def _drawn(run: SegmentationRun, tiler: Tiler, entry: Entry) -> NDArray[np.uint8]:
     """An image with the outlines of truth and prediction (H, W, 3)."""
     from skimage import segmentation
 
     find_boundaries: Any = segmentation.find_boundaries
 
-    image, outputs = outputs_of(run, entry)
+    image, outputs = outputs_of(tiler, entry)
     truth = run.dataset.truth(entry)
     plane = image.mean(0)
     low, high = np.percentile(plane, (0.5, 99.5))

@@ -34,7 +34,7 @@ class Asked:
     least:
         Probability (0 to 1) from which something counts; 0: as the package says.
     least_px:
-        px that an object has at least.
+        px that an object has at least; 0: as the package says.
     tile_px:
         Side of the tiles, 0 for the fastest.
     """

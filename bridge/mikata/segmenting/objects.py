@@ -98,7 +98,7 @@ def find(
             own, count = ndimage.label(classes[layer] == kind, _EIGHT, output=np.int32)
             if parting is not None:
                 count = _part(own, count, parting)
-            kept = _renumbered(own, count, least_px, len(kinds))
+            kept = _renumbered(own, count, least_px, len(kinds), parted=parting is not None)
             for rows in bands(own.shape[0]):
                 band = own[rows]
                 inside = band > 0
@@ -112,14 +112,29 @@ def find(
     return Objects(labels, np.array(layers, np.int64), np.array(kinds, np.int64))
 
 
-def _renumbered(labels: NDArray[np.int32], count: int, least_px: int, before: int) -> NDArray[np.int32]:
-    """For each number the new one, from `before` + 1 on; 0 for those that are too small."""
+def _renumbered(
+    labels: NDArray[np.int32], count: int, least_px: int, before: int, *, parted: bool
+) -> NDArray[np.int32]:
+    """For each number the new one, from `before` + 1 on; 0 for those that are too small.
+
+    In the order of their first pixels, which connected pixels have from the start, but not those that were `parted`.
+    """
     areas = np.zeros(count + 1, np.int64)
     for rows in bands(labels.shape[0]):
         areas += np.bincount(labels[rows].ravel(), minlength=count + 1)
     stay = areas >= max(1, least_px)
     stay[0] = False
-    return np.where(stay, np.cumsum(stay) + before, 0).astype(np.int32)
+    if not parted:
+        return np.where(stay, np.cumsum(stay) + before, 0).astype(np.int32)
+    first = np.full(count + 1, labels.size, np.int64)
+    for rows in reversed(list(bands(labels.shape[0]))):
+        band = labels[rows].ravel()
+        # of several values for a number the last counts, which backwards is the first pixel
+        first[band[::-1]] = np.arange(band.size - 1, -1, -1) + rows.start * labels.shape[1]
+    order = np.flatnonzero(stay)[np.argsort(first[stay])]
+    numbers = np.zeros(count + 1, np.int32)
+    numbers[order] = np.arange(1, len(order) + 1) + before
+    return numbers
 
 
 def _part(labels: NDArray[np.int32], count: int, parting: Parting) -> int:

@@ -41,12 +41,17 @@ _MADE = {"by": "Segment Images"}
 """Property of all ROIs that this command makes."""
 
 
-def position(image: Image, z: int, t: int) -> Position:
-    """Where ImageJ shows a ROI of a plane: 0 everywhere, a stack position, or (any channel, slice, frame)."""
-    depth, frames = image.size("Z"), image.size("T")
+def position(image: Image | tuple[int, int, int], z: int, t: int) -> Position:
+    """Where ImageJ shows a ROI of a plane of an image, or of one of so many slices, frames and channels.
+
+    0 everywhere, a stack position, or (any channel, slice, frame).
+    """
+    if isinstance(image, Image):
+        image = image.size("Z"), image.size("T"), image.size("C")
+    depth, frames, channels = image
     if depth * frames == 1:
         return 0
-    if image.size("C") == 1 and 1 in (depth, frames):
+    if channels == 1 and 1 in (depth, frames):
         return max(z, t)
     return 0, z, t
 

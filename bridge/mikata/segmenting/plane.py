@@ -109,7 +109,7 @@ def look(
         if reading.least > 0:
             settings[instances.FOREGROUND] = reading.least
         parting = _chosen_parting(settings, regional, kept)
-        least_px = max(least_px, int(np.ceil(settings[instances.SMALLEST])))
+        least_px = least_px or int(np.ceil(settings[instances.SMALLEST]))
     elif kept is not None:
         parting = _parting(reading, regional.classes[0], kept[0])
     objects = find(regional.classes, reading.wanted, least_px, parting)

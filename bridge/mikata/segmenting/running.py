@@ -16,13 +16,13 @@ from mikata import regions
 from mikata.errors import ImageError, NetworkError
 from mikata.images import Images, write_tiff
 from mikata.language import joined, say
-from mikata.networks import PixelNetwork, pixel_network
+from mikata.networks import PixelNetwork, instances, pixel_network
 from mikata.outputs import ResultFolder
-from mikata.prediction import skipped_note
+from mikata.prediction import plane_name, skipped_note
 from mikata.segmenting.asked import Asked, Reading, reading_of
 from mikata.segmenting.pictures import label_colours, marks, outlines, position, scaled, without_earlier
 from mikata.segmenting.plane import Found, look
-from mikata.segmenting.tables import object_columns, object_rows, plane_columns, plane_rows
+from mikata.segmenting.tables import empty_rows, object_columns, object_rows, plane_columns, plane_rows
 from mikata.tiling import Difference, Plan, PlaneValues, Tiler, zeros
 from mikata.types import Image, Progress, Region, Result, Table
 
@@ -145,7 +145,7 @@ def segment_images(
             files,
         )
     notice = say("Research use, not for diagnosis.")
-    message = joined(_message(network, reading, tiler, totals))
+    message = joined(_message(network, reading, tiler, totals, asked))
     if replaced:
         message += " " + say(
             "{count} ROI(s) of an earlier run, which lay over the image, were replaced.", count=replaced
@@ -187,17 +187,20 @@ def _one(
     if whole:
         shape = (times, depth, len(network.outputs), height, width)
         if to_file and 4 * int(np.prod(shape, dtype=np.int64)) > _LARGEST:
-            raise ImageError(
+            too_large = ImageError(
                 say(
                     "{image}: the network's output would take more than the 4 GB of an ImageJ TIFF. Take a part of the "
                     "image, or do not ask for its probabilities.",
                     image=name,
                 )
             )
+            source.skipped.append((image.path or Path(name), str(too_large)))
+            return made, too_large
         output = zeros(shape, np.float32)
     for t in range(times):
         for z in range(depth):
-            where = _where(image, name, z + 1, t + 1)
+            where = plane_name(image, name, z + 1, t + 1)
+            place = name, z + 1, t + 1
             begun = (turn[0] * depth * times + t * depth + z) * _STEPS
             total = turn[1] * depth * times * _STEPS
 
@@ -217,13 +220,14 @@ def _one(
             except ImageError as error:
                 first_error = first_error or error
                 source.skipped.append((image.path or Path(name), str(error)))
+                totals.plane_rows += empty_rows(place, reading)
                 continue
             made.any = True
-            place = name, z + 1, t + 1
             _add_up(totals, found, tiler)
             totals.rows += object_rows(place, image, found, reading, network)
             totals.plane_rows += plane_rows(place, found, reading, None if output is None else output[t, z])
-            at = position(image, z + 1, t + 1)
+            # where the ROIs will lie: on the image, or on the labels of another size
+            at = position(image if network.scale == 1 else (depth, times, reading.layers), z + 1, t + 1)
             if found.objects is not None and found.classes is not None:
                 if asked.labels:
                     labels = _label_planes(labels, found, of_objects, (times, depth), (t, z))
@@ -240,15 +244,6 @@ def _one(
     if made.any:
         _pictures(made, image, name, network, reading, labels, output, asked)
     return made, first_error
-
-
-def _where(image: Image, name: str, z: int, t: int) -> str:
-    parts = [name]
-    if image.size("Z") > 1:
-        parts.append(say("slice {z}", z=z))
-    if image.size("T") > 1:
-        parts.append(say("frame {t}", t=t))
-    return ", ".join(parts)
 
 
 def _add_up(totals: _Totals, found: Found, tiler: Tiler) -> None:
@@ -372,7 +367,9 @@ def _tables(network: PixelNetwork, reading: Reading, totals: _Totals) -> tuple[T
     return Table("Segment", object_columns(network, reading), tuple(totals.rows)), planes
 
 
-def _message(network: PixelNetwork, reading: Reading, tiler: Tiler, totals: _Totals) -> list[str]:
+def _message(
+    network: PixelNetwork, reading: Reading, tiler: Tiler, totals: _Totals, asked: Asked
+) -> list[str]:
     facts = {"planes": totals.planes, "images": totals.images, "model": network.path.name}
     if reading.kind == "image":
         sentences = [say("{planes} plane(s) of {images} image(s) run through {model}.", **facts)]
@@ -398,6 +395,17 @@ def _message(network: PixelNetwork, reading: Reading, tiler: Tiler, totals: _Tot
                 **facts,
             )
         ]
+        settings = network.settings or {}
+        if reading.parted is not None and instances.SEED in settings:
+            sentences.append(
+                say(
+                    "Objects are pixels with a probability of {foreground:g} or more, parted from seeds of {seed:g} or more, and "
+                    "have {smallest} px or more.",
+                    foreground=reading.least or settings.get(instances.FOREGROUND, 0.5),
+                    seed=settings[instances.SEED],
+                    smallest=asked.least_px or max(1, int(np.ceil(settings.get(instances.SMALLEST, 0.0)))),
+                )
+            )
     if totals.apart:
         most = max(one.largest for one in totals.apart)
         mean = float(np.mean([one.mean for one in totals.apart]))

@@ -60,6 +60,11 @@ def plane_columns(reading: Reading) -> tuple[str, ...]:
     return *_PLACE, "objects", *(f"{what}({name})" for name in names for what in ("count", "area_px", "percent"))  # fmt: skip
 
 
+def empty_rows(place: Place, reading: Reading) -> Iterator[tuple[Any, ...]]:
+    """The row of a plane that could not be worked on, empty, so that none is missing from a stack's table."""
+    yield *place, *(None for _ in plane_columns(reading)[len(place) :])
+
+
 def plane_rows(
     place: Place, found: Found, reading: Reading, output: NDArray[np.float32] | None
 ) -> Iterator[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mikata.errors import NetworkError
+from mikata.errors import ImageError, NetworkError
 from mikata.language import say
 from mikata.networks.inputs import InputSpec, check_values, fit_channels
 from mikata.networks.pixelwise import PixelNetwork, unchanged
@@ -96,7 +96,7 @@ class PlaneValues:
                 )
             )
         if not np.isfinite(made).all():
-            raise NetworkError(
+            raise ImageError(
                 say(
                     "{model}: its preparation makes values of {image} that are not numbers (NaN or infinite).",
                     model=network.path.name,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mikata.errors import NetworkError
+from mikata.errors import ImageError, NetworkError
 from mikata.language import say
 from mikata.networks.memory import is_out_of_memory, release
 from mikata.networks.pixelwise import PixelNetwork, unchanged
@@ -109,8 +109,9 @@ class Tiler:
         Raises
         ------
         NetworkError
-            If the output has another shape than the package says or is not a number, or if memory does not suffice
-            for the smallest tile.
+            If the output has another shape than the package says, or if memory does not suffice for the smallest tile.
+        ImageError
+            If the output is not a number.
         """
         direct = self.keeps_output
         scale = self.network.scale
@@ -286,7 +287,7 @@ class _Reduced:
 
     def keep(self, plane: PlaneValues | None, network: PixelNetwork) -> None:
         if not bool(self.finite):
-            raise NetworkError(
+            raise ImageError(
                 say(
                     "{model} gives values that are not numbers (NaN or infinite) for {image}.",
                     model=network.path.name,

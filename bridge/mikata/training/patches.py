@@ -135,8 +135,18 @@ def distances(objects: NDArray[np.int32]) -> NDArray[np.float32]:
         if box is None:
             continue
         own = objects[box] == number
-        # what lies beyond the image's edge is not known to be outside; a box's own edge is outside
-        inside = ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
+        # a box's own edge is outside; what lies beyond the image's edge is not known to be
+        around = [
+            (int(part.start > 0), int(part.stop < side))
+            for part, side in zip(box, objects.shape, strict=True)
+        ]
+        grown = np.pad(own, around)
+        if grown.all():
+            found[box] = 1.0
+            continue
+        (top, below), (left, right) = around
+        inside = ndimage.distance_transform_edt(grown)
+        inside = inside[top : inside.shape[0] - below, left : inside.shape[1] - right]
         found[box][own] = (inside / inside.max())[own]
     return found
 

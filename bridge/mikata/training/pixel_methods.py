@@ -29,7 +29,7 @@ def _network(run: SegmentationRun, say: Say) -> str:
     configuration = run.segmenter.configuration
     pairs = zip(configuration["mean"], configuration["std"], strict=True)
     stage = run.recipe.stage
-    return say(
+    sentence = say(
         "A {network} network for segmentation ({parameters:.2f} million parameters) was trained with Mikata {mikata} "
         "(PyTorch {torch}) on patches of {width} x {height} px of images with {channels} channel(s) in their own scale, "
         "normalised by mean / standard deviation {numbers} in {unit}; its start weights: {source}.",
@@ -43,6 +43,17 @@ def _network(run: SegmentationRun, say: Say) -> str:
         numbers=", ".join(f"{mean:.4g} / {std:.4g}" for mean, std in pairs),
         unit=run.value_unit,
         source=run.parent.get("name") or stage.source,
+    )
+    if configuration["reduce"] == 1:
+        return sentence
+    return joined(
+        [
+            sentence,
+            say(
+                "The network sees the images {factor} times smaller (means), and its scores are interpolated.",
+                factor=configuration["reduce"],
+            ),
+        ]
     )
 
 

@@ -31,7 +31,15 @@ def start_segmenter(
         If a package to start from is of another kind, or for values in another unit.
     """
     try:
-        segmenter = Segmenter(stage.network, classes, channels, [0.0] * channels, [1.0] * channels, distance)
+        segmenter = Segmenter(
+            stage.network,
+            classes,
+            channels,
+            [0.0] * channels,
+            [1.0] * channels,
+            distance,
+            stage.segmentation.reduce,
+        )
     except ValueError as error:
         raise NetworkError(
             say("The network {name} cannot be built: {error}.", name=stage.network, error=error)
@@ -44,7 +52,7 @@ def start_segmenter(
     path = Path(stage.source)
     package = read_pixel_network(path)
     own: Any = package.network
-    for key in ("network", "classes", "channels", "distance"):
+    for key in ("network", "classes", "channels", "distance", "reduce"):
         if own.configuration[key] != segmenter.configuration[key]:
             raise RecipeError(
                 say(

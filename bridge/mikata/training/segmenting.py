@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from mikata.datasets import Segmented, split
-from mikata.errors import Cancelled, DataError, RecipeError
+from mikata import images
+from mikata.datasets import Entry, Segmented, split
+from mikata.errors import Cancelled, DataError, ImageError, RecipeError
 from mikata.language import say
+from mikata.networks import InputSpec, to_input
 from mikata.networks.reach import step_of
 from mikata.training import order
 from mikata.training.augmentation import refuse_flips_of_sides
@@ -258,4 +261,28 @@ def _load(
         choosing.keep_truth()
     if all(entry.picture.eight_bit for entry in used):
         statistics = Statistics(statistics.mean, statistics.std, (0.0, 255.0))
+    _refuse_unlike_tests(parts["test"], spec, statistics)
     return learning, choosing, statistics
+
+
+def _refuse_unlike_tests(entries: Sequence[Entry], spec: InputSpec, statistics: Statistics) -> None:
+    """Refuse before the training what would be found out after it: that no test image suits its values."""
+    suited = dataclasses.replace(spec, value_range=statistics.value_range)
+    problem = ""
+    for entry in entries:
+        try:
+            image = images.read(entry.file)
+            to_input(next(image.frames()).values, suited, name=str(entry.file), unit=image.calibrated_unit)
+        except ImageError as error:
+            problem = problem or str(error)
+            continue
+        return
+    if problem:
+        raise DataError(
+            say(
+                "None of the {count} test images suits the training images, so that the network could not be tested. The "
+                "first: {reason}",
+                count=len(entries),
+                reason=problem,
+            )
+        )

@@ -464,16 +464,16 @@ def test_what_was_selected_is_no_object_where_there_is_an_overlay(tmp_path: Path
 
 
 def test_a_reduced_network_sees_further_and_keeps_the_size():
-    segmenter = Segmenter("unet", 2, 1, [0], [1], reduce=4).eval()
+    segmenter = Segmenter("unet", 2, 1, [0], [1], shrink=4).eval()
     assert step_of(segmenter, 1) == 64
     halo = halo_of(segmenter, 1, 64)
     assert halo is not None
     assert halo > 4 * 100
     with torch.inference_mode():
         assert segmenter(torch.rand(1, 1, 128, 192)).shape == (1, 2, 128, 192)
-    assert Segmenter(**segmenter.configuration).reduce == 4
-    with pytest.raises(ValueError, match="reduced by 1 or more, not 0"):
-        Segmenter("unet", 2, 1, [0], [1], reduce=0)
+    assert Segmenter(**segmenter.configuration).shrink == 4
+    with pytest.raises(ValueError, match="2, 4 or 8 times smaller, not 0"):
+        Segmenter("unet", 2, 1, [0], [1], shrink=0)
 
 
 def test_test_images_of_another_kind_are_told_before_the_training(trained, tmp_path):

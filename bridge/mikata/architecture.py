@@ -426,7 +426,7 @@ class Segmenter(nn.Module):
     distance:
         Whether a channel follows those of the classes that says how far inside of its object a pixel lies, from 0
         (border or outside) to 1 (its innermost pixel).
-    reduce:
+    shrink:
         The plain network sees the image this many times smaller (means of as many px in both directions), and its scores
         are made as large again between their centres (bilinear): it sees as many times further around a pixel.
 
@@ -457,11 +457,11 @@ class Segmenter(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         distance: bool = False,
-        reduce: int = 1,
+        shrink: int = 1,
     ) -> None:
         super().__init__()
-        if reduce < 1:
-            raise ValueError(f"an image is reduced by 1 or more, not {reduce}")
+        if shrink not in (1, 2, 4, 8):
+            raise ValueError(f"an image is seen 1, 2, 4 or 8 times smaller, not {shrink}")
         if classes < 2:
             raise ValueError(f"a segmentation needs at least 2 classes with the background, not {classes}")
         if channels < 1:
@@ -477,18 +477,18 @@ class Segmenter(nn.Module):
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
             "distance": bool(distance),
-            "reduce": int(reduce),
+            "shrink": int(shrink),
         }
-        self.reduce = int(reduce)
+        self.shrink = int(shrink)
         self.normalise = Normalise(mean, std)
         self.network = make_pixel_network(network, int(classes) + bool(distance), int(channels))
 
     def logits(self, x: Tensor) -> Tensor:
         """Scores (N, K, H, W) before the softmax of images (N, C, H, W) in the unit of the training images."""
-        if self.reduce == 1:
+        if self.shrink == 1:
             return self.network(self.normalise(x))  # type: ignore[no-any-return]
-        scores = self.network(F.avg_pool2d(self.normalise(x), self.reduce))
-        return F.interpolate(scores, scale_factor=float(self.reduce), mode="bilinear", align_corners=False)
+        scores = self.network(F.avg_pool2d(self.normalise(x), self.shrink))
+        return F.interpolate(scores, scale_factor=float(self.shrink), mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Probabilities (N, K, H, W), background first, and the distance where there is one, of images (N, C, H, W)."""

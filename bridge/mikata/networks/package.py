@@ -345,9 +345,9 @@ class _Fields:
         """Of a `Segmenter`."""
         found = self.record.get("configuration")
         keys = {"network": str, "classes": int, "channels": int, "mean": list, "std": list, "distance": bool}
-        keys["reduce"] = int
+        keys["shrink"] = int
         if isinstance(found, dict):
-            found = {"reduce": 1, **found}  # which the first packages do not say
+            found = {"shrink": 1, **found}  # which the first packages do not say
         if (
             not isinstance(found, dict)
             or set(found) != set(keys)

@@ -44,14 +44,14 @@ def _network(run: SegmentationRun, say: Say) -> str:
         unit=run.value_unit,
         source=run.parent.get("name") or stage.source,
     )
-    if configuration["reduce"] == 1:
+    if configuration["shrink"] == 1:
         return sentence
     return joined(
         [
             sentence,
             say(
                 "The network sees the images {factor} times smaller (means), and its scores are interpolated.",
-                factor=configuration["reduce"],
+                factor=configuration["shrink"],
             ),
         ]
     )

@@ -38,7 +38,7 @@ def start_segmenter(
             [0.0] * channels,
             [1.0] * channels,
             distance,
-            stage.segmentation.reduce,
+            stage.segmentation.shrink,
         )
     except ValueError as error:
         raise NetworkError(
@@ -52,7 +52,7 @@ def start_segmenter(
     path = Path(stage.source)
     package = read_pixel_network(path)
     own: Any = package.network
-    for key in ("network", "classes", "channels", "distance", "reduce"):
+    for key in ("network", "classes", "channels", "distance", "shrink"):
         if own.configuration[key] != segmenter.configuration[key]:
             raise RecipeError(
                 say(

@@ -135,7 +135,7 @@ class Segmentation:
     loss: Literal["dice_ce", "cross_entropy", "dice"] = "dice_ce"
     patches: int = 4
     foreground: float = 0.5
-    reduce: Literal[1, 2, 4] = 1
+    shrink: Literal[1, 2, 4, 8] = 1
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ CHECKS: dict[str, Check] = {
     "loss": _one_of("dice_ce", "cross_entropy", "dice"),
     "patches": _whole(1, 10_000),
     "foreground": _number(0, 1),
-    "reduce": _one_of(1, 2, 4),
+    "shrink": _one_of(1, 2, 4, 8),
     "early_stopping": _whole(0, 100_000),
     "balance": _one_of("none", "class_weights", "sampling", "down_sampling", "logit_adjustment"),
     "precision": _one_of("32", "bf16", "16"),

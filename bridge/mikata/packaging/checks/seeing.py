@@ -24,10 +24,10 @@ _FAR = 224
 """px: what changes an output from further away is taken to be the whole image. (A U-Net of 5 levels sees 94 px.)"""
 
 _WHOLE = frozenset(
-    """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d amax group_norm instance_norm
-    layer_norm linalg_vector_norm mean native_group_norm native_layer_norm std std_mean var var_mean""".split()
+    """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d amax amin group_norm instance_norm
+    layer_norm linalg_vector_norm mean native_group_norm native_layer_norm norm std std_mean sum var var_mean""".split()
 )
-"""Operations that may reckon with a whole image; asked only where the network cannot be tried."""
+"""Operations that may reckon with a whole image; asked only where that cannot be tried."""
 
 
 def halo_and_sight(package: Package, found: Sequence[Tensor], model: Any, script: Script | None) -> Finding:
@@ -64,7 +64,7 @@ def halo_and_sight(package: Package, found: Sequence[Tensor], model: Any, script
                 halo=halo,
             ),
         )
-    if whole is False:
+    if whole is False or (whole is None and not _named(script)):  # None: it takes no image large enough to see
         return Finding(
             "9",
             "warning",
@@ -92,9 +92,13 @@ def _none() -> str:
     return say("Write halo: 0 for all axes of the outputs.")
 
 
+def _named(script: Script) -> list[str]:
+    return sorted({name.rpartition(".")[2] for name in script.operations} & _WHOLE)
+
+
 def _by_names(script: Script, halo: int) -> Finding:
     """What can be said where the network cannot be run here, or takes only images that are too small."""
-    named = sorted({name.rpartition(".")[2] for name in script.operations} & _WHOLE)
+    named = _named(script)
     if not named:
         return Finding(
             "9",

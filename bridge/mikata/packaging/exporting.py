@@ -139,7 +139,11 @@ def export(
     progress.show(say("Compile"))
     test = torch.from_numpy(parent.test_input)
     compiled = _explained(classifier, model, test) if explain else _plain(classifier, model, test)
-    onnx, missing = (None, "") if reader == "deepimagej" else onnx_bytes(classifier, compiled.x, explain)
+    onnx, missing = (
+        (None, "")
+        if reader == "deepimagej"
+        else onnx_bytes(classifier, compiled.x, explain, dynamic=compiled.dynamic)
+    )
     files = _files(model, parent, words, compiled, reader, onnx)
     progress.show(say("Check the package"))
     with written_pair(target, archive) as (beside, zipped):

@@ -118,7 +118,12 @@ def export_segmentation(
     files, segmenter, x = network_files(
         saved, parent.test_input[0], stated_halo(saved.halo, saved.step, reader)
     )
-    onnx, missing = (None, "") if reader == "deepimagej" else onnx_bytes(segmenter, x, explain=False)
+    step = saved.step
+    onnx, missing = (
+        (None, "")
+        if reader == "deepimagej"
+        else onnx_bytes(segmenter, x, explain=False, extras=((step, 3 * step), (2 * step, 0)))
+    )
     made = {"reader": reader}
     files |= {
         TRAINING_FILE: (

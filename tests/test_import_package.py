@@ -564,6 +564,15 @@ def test_what_an_address_gives_may_be_refused(
         ("https://[::1]/p.zip", "a private network"),
         ("https://169.254.169.254/latest", "a private network"),
         ("https://printer.local/p.zip", "a private network"),
+        ("https://ｌｏｃａｌｈｏｓｔ/p.zip", "a private network"),
+        ("https://１２７.0.0.1/p.zip", "a private network"),
+        ("https://プリンタ.local/p.zip", "a private network"),
+        ("http://例え.jp/模型.zip", "begin with https"),
+        ("https://私:鍵@例え.jp/p.zip", "begin with https"),
+        ("https://" + "あ" * 64 + ".jp/p.zip", "no name that can be looked up"),
+        ("https://" + "a" * 64 + ".org/p.zip", "no name that can be looked up"),
+        ("https://例え..jp/p.zip", "no name that can be looked up"),
+        ("https://straße.de/p.zip", "no name that can be looked up"),
     ],
 )
 def test_addresses_are_refused(
@@ -571,6 +580,25 @@ def test_addresses_are_refused(
 ) -> None:
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("the internet was asked"))
     refused(tmp_path, words, address=address)
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("https://例え.jp/模型 1.zip?版=二", "https://xn--r8jz45g.jp/%E6%A8%A1%E5%9E%8B%201.zip?%E7%89%88=%E4%BA%8C"),
+        ("https://ＥＸＡＭＰＬＥ．org:8443/ä%20b.zip#x", "https://example.org:8443/%C3%A4%20b.zip"),
+        ("https://example.org/a/p.zip?download=1&x=%2F", "https://example.org/a/p.zip?download=1&x=%2F"),
+    ],
+)
+def test_addresses_in_any_script_are_fetched(
+    plain: Path, tmp_path: Path, address: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = zipped(plain, tmp_path / "p.zip").read_bytes()
+    found: list[str] = []
+    monkeypatch.setattr(fetching, "_open", lambda given: found.append(given) or Answer(data))
+    mikata.import_package(address=address, out=tmp_path / "one")
+    assert found == [asked]
+    assert json.loads((tmp_path / "one" / "import.json").read_text("utf-8"))["source"]["name"] == address
 
 
 def test_redirects_are_judged_too() -> None:

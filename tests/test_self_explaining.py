@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import zipfile
 import json
 import shutil
 from importlib.metadata import version
@@ -362,6 +363,46 @@ def test_nothing_is_replaced_unasked(parent: Path, explained: packaging.Exported
     with pytest.raises(OutputError, match="is the package that is to be exported"):
         export(tmp_path / "p.zip", tmp_path / "p", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["p.zip"]
+
+
+@pytest.mark.parametrize("failing", ["zip", 1, 2, 3, 4])
+def test_folder_and_zip_come_together_or_not_at_all(
+    parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: Any
+) -> None:
+    made = export(parent, tmp_path / "p")
+    (made.archive).write_bytes(b"the zip of before")
+    (made.folder / "README.md").write_bytes(b"the page of before")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    original, moved = Path.replace, []
+
+    def full(self: Path, target: Any) -> Any:
+        moved.append(self)
+        if len(moved) == failing:
+            raise OSError(28, "No space left on device")
+        return original(self, target)
+
+    def cut(folder: Path, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    if failing == "zip":
+        monkeypatch.setattr(exporting, "zip_files", cut)
+    else:
+        monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match="No space left"):
+        export(parent, tmp_path / "p", overwrite=True)
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "p.zip"]
+    if failing == "zip":
+        monkeypatch.setattr(exporting, "zip_files", cut)
+        with pytest.raises(OutputError, match="No space left"):
+            export(parent, tmp_path / "new" / "q")
+        assert list((tmp_path / "new").iterdir()) == []
+        monkeypatch.undo()
+    export(parent, tmp_path / "p", overwrite=True)
+    assert zipfile.is_zipfile(made.archive)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "new") == ["p", "p.zip"]
 
 
 @pytest.mark.parametrize("content", [b"nothing", "shape", "nan"])

@@ -11,6 +11,7 @@ import yaml
 import mikata
 from deepimagej import run_in_deepimagej
 from mikata import packaging, shipped
+from mikata.commands import COMMANDS
 from mikata.errors import ParameterError
 from mikata.packaging.checks import examine_package
 from mikata.types import SILENT
@@ -43,6 +44,26 @@ def test_readers_run_it(name: str) -> None:
     report = packaging.check(MODELS[name])
     assert report.passed, report.problems
     assert examine_package(MODELS[name], "both", progress=SILENT).failed == ()
+
+
+def test_a_name_is_mikatas_and_a_path_the_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = next(c for c in COMMANDS if c.name == "check_package").parameter("model")
+    assert asked.convert("nuclei", "Check") == MODELS["nuclei"]
+    assert asked.convert(" nuclei ", "Check") == MODELS["nuclei"]
+    other = tmp_path / "nuclei"
+    other.mkdir()
+    for given in ("nuclei", Path("nuclei")):
+        with pytest.raises(ParameterError, match=r"comes with Mikata and a file or folder in .* too. Give \./nuclei for"):
+            asked.convert(given, "Check")
+    assert asked.convert("./nuclei", "Check").resolve() == other
+    assert asked.convert(str(other), "Check") == other
+    (tmp_path / "mine").mkdir()
+    assert asked.convert("mine", "Check").resolve() == tmp_path / "mine"
+    monkeypatch.chdir(MODELS["nuclei"].parent)
+    assert asked.convert("nuclei", "Check") == MODELS["nuclei"]
+    with pytest.raises(ParameterError, match="Packages that come with Mikata"):
+        asked.convert("no_such", "Check")
 
 
 @pytest.mark.slow

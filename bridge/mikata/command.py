@@ -14,6 +14,7 @@ import functools
 import inspect
 import keyword
 import math
+import os
 import re
 import types
 import typing
@@ -59,7 +60,7 @@ InputPath = Annotated[Path, _Role("input")]
 """A file or folder that must exist."""
 
 ModelPath = Annotated[Path, _Role("input", shipped=True)]
-"""A package that must exist, or the name of one that comes with Mikata."""
+"""A package that must exist, or the name of one that comes with Mikata; ``./name`` is what lies on the disk."""
 
 OutputPath = Annotated[Path | None, _Role("output")]
 """A file or folder that the command writes."""
@@ -185,7 +186,7 @@ class Parameter:
             raise ValueError(say("is empty; give a file or folder to write."))
         path = Path(value).expanduser()
         if self.kind == "input":
-            if self.shipped and not path.exists():
+            if self.shipped and (not path.exists() or str(value) in models()):
                 return _shipped(path)
             _existing(path)
         return path
@@ -237,9 +238,23 @@ def _existing(value: Any) -> Any:
 
 
 def _shipped(name: Path) -> Path:
-    """The package that comes with Mikata under a name; what lies on the disk under it was looked for before."""
+    """The package that comes with Mikata under a name, if nothing of that name lies in the working directory.
+
+    Where both are there neither is taken for the other: which one runs would depend on where a program was started.
+    """
     known = models()
     if str(name) in known:
+        if name.exists() and name.resolve() != known[str(name)].resolve():
+            raise ValueError(
+                say(
+                    "is '{name}', which is a package that comes with Mikata and a file or folder in {folder} too. Give {there} "
+                    "for the one that lies there, or {shipped} for Mikata's.",
+                    name=name,
+                    folder=Path.cwd(),
+                    there=f".{os.sep}{name}",
+                    shipped=known[str(name)],
+                )
+            )
         return known[str(name)]
     raise ValueError(
         say(

@@ -91,6 +91,52 @@ def written_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
+@contextmanager
+def written_pair(folder: Path, file: Path) -> Iterator[tuple[Path, Path]]:
+    """A temporary folder and file that take the places of `folder` and `file` together when the block ends without an error.
+
+    Parameters
+    ----------
+    folder, file:
+        In the same folder.
+
+    Raises
+    ------
+    OutputError
+        If one of them cannot be written; both are then as they were.
+    """
+    aside: Path | None = None
+    lost = False
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
+        made = aside / "new"
+        made.mkdir()
+        made_file = aside / f"new{file.suffix}"
+        yield made, made_file
+        places = ((folder, made, aside / "old"), (file, made_file, aside / f"old{file.suffix}"))
+        moves = [move for at, new, old in places for move in ((at, old), (new, at))]
+        done: list[tuple[Path, Path]] = []
+        try:
+            for come, go in moves:
+                if come.exists():  # nothing need be there before
+                    come.replace(go)
+                    done.append((come, go))
+        except BaseException:  # also where Ctrl-C came between two moves
+            lost = True
+            for come, go in reversed(done):
+                go.replace(come)
+            lost = False
+            raise
+    except OSError as error:
+        raise OutputError(
+            say("{folder} cannot be written: {reason}.", folder=folder, reason=error.strerror or error)
+        ) from error
+    finally:
+        if aside is not None and not lost:  # else what was there before is in it
+            shutil.rmtree(aside, ignore_errors=True)
+
+
 def _take_place(beside: Path, folder: Path) -> None:
     """Put a folder where another may be; that one is deleted only once the new one is there."""
     if not folder.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def predict_images(
     """Class and probabilities, or the value, of all images in a table, by a package of Mikata's or of another program.
 
     Another program's network gets images as they are, one at a time: of a size that it takes, since how its training images
-    were scaled is not known. Where its outputs are not known to be probabilities they are called scores.
+    were scaled is not known. Where its outputs are not known to be probabilities of classes that exclude each other they
+    are called scores, and no class is named. Where one is not a number its image is passed over, and told of.
 
     Raises
     ------
@@ -72,17 +74,21 @@ def predict_images(
         first,
         *(f"{word}({name})" for name in network.classes),
     )
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     undecided = 0
     for plane, row in _rows(network, source, progress):
-        best = max(range(len(row)), key=row.__getitem__)
-        decided = row[best] >= min_confidence or not network.probabilities
-        undecided += not decided
-        name = network.classes[best] if decided else UNDECIDED
-        rows.append((plane.image, plane.z, plane.t, name, row[best], *row))
+        found: tuple[str | None, float | None] = (None, None)  # which is the class is not known
+        if network.probabilities:
+            best = max(range(len(row)), key=row.__getitem__)
+            decided = row[best] >= min_confidence
+            undecided += not decided
+            found = network.classes[best] if decided else UNDECIDED, row[best]
+        rows.append((plane.image, plane.z, plane.t, *found, *row))
     table = Table("Predict", columns, tuple(rows))
     files = (folder.write_table("Predict.csv", table),) if folder else ()
     message = say("{count} plane(s) predicted by {model}.", count=len(rows), model=model.name)
+    if not network.probabilities:
+        message += " " + _no_class(network)
     if undecided:
         message += " " + say(
             "{count} of them are undecided: no class has a probability of {least:.0%} or more.",
@@ -91,6 +97,20 @@ def predict_images(
         )
     notice = say("Research use, not for diagnosis.")
     return Result(f"{message}{skipped_note(source)} {notice}", tables=(table,), files=files)
+
+
+def _no_class(network: ForeignClassifier) -> str:
+    if len(network.classes) == 1:
+        return say(
+            "It gives one number for each image, {name}, and does not state from which value on that is a finding: the "
+            "columns predicted and score are empty.",
+            name=network.classes[0],
+        )
+    return say(
+        "Its outputs are not known to exclude each other, so that several, or none, may hold for an image: the columns "
+        "predicted and score are empty. Read each score({first}), ... by itself.",
+        first=network.classes[0],
+    )
 
 
 def _rows(
@@ -111,9 +131,21 @@ def _rows(
                 first_error = first_error or error
                 source.skipped.append((image.path or Path(name), str(error)))
                 continue
+            row = tuple(network.network(x)[0].cpu().tolist())
+            if not all(map(math.isfinite, row)):
+                error = ImageError(
+                    say(
+                        "{name}: the network gives values that are not numbers (NaN or infinite), so that nothing can be "
+                        "said about it. Check the image's values and the package.",
+                        name=called,
+                    )
+                )
+                first_error = first_error or error
+                source.skipped.append((image.path or Path(name), str(error)))
+                continue
             any_good = True
             height, width = frame.values.shape[1:]
-            yield Plane(name, frame.z, frame.t, height, width), tuple(network.network(x)[0].cpu().tolist())
+            yield Plane(name, frame.z, frame.t, height, width), row
     progress.step(say("Predict"), len(source), len(source))
     if not any_good and first_error:
         raise first_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,15 @@ def outputs(
         with torch.inference_mode(), asked_between_layers(classifier, progress.check):
             found = classifier(tensor.to(where)).float().cpu()
         for plane, row in zip(planes, found.tolist(), strict=True):
+            if not all(map(math.isfinite, row)):  # the largest of them would be the first class
+                raise NetworkError(
+                    say(
+                        "{model} gives values that are not numbers (NaN or infinite) for {image}, so that nothing can be "
+                        "said about it. Check the image's values; if they are right, train the network anew.",
+                        model=model.path.name,
+                        image=plane.image,
+                    )
+                )
             yield plane, tuple(row)
 
 

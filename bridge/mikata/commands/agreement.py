@@ -43,7 +43,8 @@ def agreement(
     reference : Reference (name)
         What the column reference rests on, such as pathology, for the report.
     model : Model (folder or .zip, in place of the column network)
-        Folder or .zip of a BioImage.IO package that Mikata has trained; it is run on the column file.
+        Folder or .zip of a BioImage.IO package that Mikata has trained; it is run on the column file. Or the
+        name of one that comes with Mikata; ./name is what lies on the disk under that name.
     cell : Cell to open as a stack
         Whose images to open. Positive by the reference: A human only (the network missed it), B both, C network only, D
         neither. Negative by it: E human only, F both, G network only, H neither.

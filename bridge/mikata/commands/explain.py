@@ -44,7 +44,8 @@ def grad_cam(
     images : Images (empty: current)
         A file, a folder, or several with ; between; in ImageJ, when left empty, the current image or stack.
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package that Mikata has trained.
+        Folder or .zip of a BioImage.IO package that Mikata has trained. Or the name of one that comes with
+        Mikata; ./name is what lies on the disk under that name.
     target
         The class to explain: predicted, all, or the name of a class.
     method

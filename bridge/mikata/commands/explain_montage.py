@@ -40,7 +40,8 @@ def montage(
         Images, or labelled data: a CSV with the columns file, label, patient, or a folder of class folders; in ImageJ,
         when left empty, the current image or stack.
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package that Mikata has trained.
+        Folder or .zip of a BioImage.IO package that Mikata has trained. Or the name of one that comes with
+        Mikata; ./name is what lies on the disk under that name.
     cases
         Which cases to show: all, the correct or the wrong ones, or both side by side. All but the first need labelled
         data.

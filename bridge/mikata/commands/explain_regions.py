@@ -37,7 +37,8 @@ def heat_by_region(
         Images, or labelled data: a CSV with the columns file, label, patient, or a folder of class folders; in ImageJ,
         when left empty, the current image or stack.
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package that Mikata has trained.
+        Folder or .zip of a BioImage.IO package that Mikata has trained. Or the name of one that comes with
+        Mikata; ./name is what lies on the disk under that name.
     regions : Regions (file, folder or grid)
         chest (2x3: lungs and mediastinum), 3x3 or another grid, marks (burned-in letters, found by themselves), border
         or marks+border, an ROI set (.zip, .roi), a label image, or a folder

@@ -35,7 +35,8 @@ def robustness(
         Images, or labelled data: a CSV with the columns file, label, patient, and human (the class a reader called)
         where there is one, or a folder of class folders; in ImageJ, when left empty, the current image or stack.
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package that Mikata has trained and that tells classes apart.
+        Folder or .zip of a BioImage.IO package that Mikata has trained and that tells classes apart. Or the
+        name of one that comes with Mikata; ./name is what lies on the disk under that name.
     tests
         Adversarial: FGSM, PGD and the smallest change that flips the class. Corruptions: noise, blur, contrast, JPEG,
         rotation. Or all of these.

@@ -38,7 +38,8 @@ def region_overlap(
     heat : Heat map (image or folder)
         A 32-bit heat map of one class; for several images a folder with NAME heat.tif for each. Or give a model.
     model : Model (folder or .zip, in place of a heat map)
-        Folder or .zip of a BioImage.IO package that Mikata has trained; it makes the heat maps.
+        Folder or .zip of a BioImage.IO package that Mikata has trained; it makes the heat maps. Or the name
+        of one that comes with Mikata; ./name is what lies on the disk under that name.
     target
         With a model, the class to explain: predicted, or the name of a class.
     layer

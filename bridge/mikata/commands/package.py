@@ -26,7 +26,8 @@ def export_package(
     Parameters
     ----------
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package that Mikata has trained; it stays as it is.
+        Folder or .zip of a BioImage.IO package that Mikata has trained; it stays as it is. Or the name of one
+        that comes with Mikata; ./name is what lies on the disk under that name.
     out : Package folder
         Folder for the new package; its zip for deepImageJ is put beside it.
     reader : For
@@ -89,8 +90,9 @@ def check_package(
     Parameters
     ----------
     model : Package (folder or .zip)
-        Folder or .zip of a BioImage.IO package of format 0.4 or 0.5, of Mikata or of another program. None of its code
-        is executed.
+        Folder or .zip of a BioImage.IO package of format 0.4 or 0.5, of Mikata or of another program. None of
+        its code is executed. Or the name of one that comes with Mikata; ./name is what lies on the disk under
+        that name.
     reader
         Whom the package is for: deepimagej, the programs that read the BioImage.IO zoo (bioimageio.core), or both.
     out : Save to folder

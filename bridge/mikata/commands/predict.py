@@ -25,7 +25,9 @@ def predict(
     images : Images (empty: current)
         A file, a folder, or several with ; between; in ImageJ, when left empty, the current image or stack.
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package that Mikata has trained, or of another program's classifier (imported first).
+        Folder or .zip of a BioImage.IO package that Mikata has trained, or of another program's classifier
+        (imported first). Or the name of one that comes with Mikata; ./name is what lies on the disk under
+        that name.
     subfolders : Search folders in folders
         Take the images of folders inside a folder too.
     out : Save to folder

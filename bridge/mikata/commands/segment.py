@@ -31,7 +31,8 @@ def segment(
     images : Images (empty: current)
         A file, a folder, or several with ; between; in ImageJ, when left empty, the current image or stack.
     model : Model (folder or .zip)
-        Folder or .zip of a BioImage.IO package whose network makes an image of an image.
+        Folder or .zip of a BioImage.IO package whose network makes an image of an image. Or the name of one
+        that comes with Mikata; ./name is what lies on the disk under that name.
     result : Make
         What to make besides the tables: label images, ROIs, both, or nothing more (table). Of networks that find points
         there are no label images; of networks that restore an image there is that image alone.

@@ -19,7 +19,7 @@ from mikata.errors import OutputError, PackageError, ParameterError
 from mikata.language import say
 from mikata.networks import Model, read_package
 from mikata.networks.package import TRAINING_FILE, is_segmentation
-from mikata.outputs import first_few, written_folder
+from mikata.outputs import first_few, written_pair
 from mikata.packaging import pages, weights
 from mikata.packaging.checking import check
 from mikata.packaging.compiled import (
@@ -50,7 +50,7 @@ from mikata.packaging.onnx import onnx_bytes
 from mikata.packaging.parents import Parent, read_parent
 from mikata.packaging.segmented_export import export_segmentation
 from mikata.packaging.trained import formula_image
-from mikata.packaging.writer import bars, fill, npy, refuse_target, tiff, zip_package
+from mikata.packaging.writer import bars, fill, npy, refuse_target, tiff, zip_files
 from mikata.types import Progress
 
 _LEAST_HEAT = 1e-4
@@ -123,7 +123,6 @@ def export(
             explain=explain or size_px is not None,
             authors=authors,
             licence=licence,
-            overwrite=overwrite,
             progress=progress,
         )
     model = read_package(package)
@@ -140,10 +139,14 @@ def export(
     progress.show(say("Compile"))
     test = torch.from_numpy(parent.test_input)
     compiled = _explained(classifier, model, test) if explain else _plain(classifier, model, test)
-    onnx, missing = (None, "") if reader == "deepimagej" else onnx_bytes(classifier, compiled.x, explain)
+    onnx, missing = (
+        (None, "")
+        if reader == "deepimagej"
+        else onnx_bytes(classifier, compiled.x, explain, dynamic=compiled.dynamic)
+    )
     files = _files(model, parent, words, compiled, reader, onnx)
     progress.show(say("Check the package"))
-    with written_folder(target) as beside:
+    with written_pair(target, archive) as (beside, zipped):
         fill(
             beside,
             files,
@@ -165,7 +168,7 @@ def export(
                     problems=first_few(checked.problems, 3).rstrip(".。"),
                 )
             )
-    zip_package(target, archive, overwrite=overwrite)
+        zip_files(beside, zipped)
     return Exported(
         out, archive, replace(checked, path=target), compiled.layer, compiled.dynamic, model.size, missing
     )
@@ -178,6 +181,13 @@ def _refuse(package: Path, target: Path, archive: Path, overwrite: bool) -> None
             say("{path} is the package that is to be exported. Choose another folder.", path=package)
         )
     refuse_target(target, overwrite)
+    if archive.is_dir() or archive.is_symlink():
+        raise OutputError(
+            say(
+                "{path}, where the package's zip is to be, is a folder or a link. Choose another name for the package.",
+                path=archive,
+            )
+        )
     if archive.exists() and not overwrite:
         raise OutputError(
             say(

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import platformdirs
 
@@ -25,6 +25,8 @@ from mikata.types import SILENT, Progress
 _MOST_REDIRECTS = 5
 _PATIENCE = 30  # seconds without an answer
 _BLOCK = 2**18  # bytes
+_KEPT = "!#$%&'()*+,/:;=?@[]~"  # marks of addresses, and percents that are there already
+_DEVIATING = frozenset("ßς\u200c\u200d")  # IDNA of 2003 and of 2008 differ in these
 
 
 def cache_folder() -> Path:
@@ -39,6 +41,8 @@ def fetch(address: str, *, sha256: str = "", progress: Progress = SILENT) -> tup
 
     Parameters
     ----------
+    address:
+        May hold letters of any script, as browsers show them (an IRI of RFC 3987).
     sha256:
         64 hexadecimal digits, or empty.
 
@@ -60,7 +64,7 @@ def fetch(address: str, *, sha256: str = "", progress: Progress = SILENT) -> tup
     wanted = checksum(sha256)
     if wanted and (kept := _kept(wanted)):
         return kept, wanted
-    _refuse_address(address)
+    _refuse_address(_encoded(address))
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +111,49 @@ def _kept(sha256: str) -> Path | None:
         return None
     with path.open("rb") as file:
         return path if hashlib.file_digest(file, "sha256").hexdigest() == sha256 else None
+
+
+def _encoded(address: str) -> str:
+    """An address in ASCII, as RFC 3987 makes a URI of it: its host by IDNA, all else by percents of UTF-8.
+
+    Raises
+    ------
+    PackageError
+        If its host cannot be a name in the internet.
+    """
+    try:
+        parts = urlsplit(address.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # it is refused as what it is
+        return address
+    if parts.username is not None or parts.password is not None or not host or ":" in host:
+        return address if address.isascii() else quote(address, safe=_KEPT)
+    if _DEVIATING & set(host):  # two rules make two hosts of them
+        raise _unknown_host(address)
+    try:
+        # letters of full width become plain ones here: what the host is, is judged behind this
+        ascii_host = host.encode("idna").decode("ascii").lower()
+    except UnicodeError as error:
+        raise _unknown_host(address) from error
+    return urlunsplit(
+        (
+            parts.scheme,
+            ascii_host if port is None else f"{ascii_host}:{port}",
+            quote(parts.path, safe=_KEPT),
+            quote(parts.query, safe=_KEPT),
+            "",
+        )
+    )
+
+
+def _unknown_host(address: str) -> PackageError:
+    return PackageError(
+        say(
+            "{address} is refused: its host is no name that can be looked up in the internet (a part of it is empty, longer "
+            "than 63 letters, or has letters of no clear meaning). Copy the address from a browser.",
+            address=address[:300],
+        )
+    )
 
 
 def _refuse_address(address: str) -> None:
@@ -170,6 +217,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
+        newurl = _encoded(newurl)
         _refuse_address(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -194,7 +242,7 @@ def _download(address: str, target: Path, progress: Progress) -> str:
     """Write what an address gives, and return its SHA-256."""
     digest = hashlib.sha256()
     try:
-        with _open(address) as answer, target.open("wb") as file:
+        with _open(_encoded(address)) as answer, target.open("wb") as file:
             stated = answer.headers.get("Content-Length") or ""
             total = int(stated) if stated.isdecimal() else 0
             _refuse_size(address, total)
@@ -219,6 +267,7 @@ def _download(address: str, target: Path, progress: Progress) -> str:
         ssl.SSLError,
         TimeoutError,
         ConnectionError,
+        UnicodeError,  # of a host that a redirect leads to
     ) as error:
         reason = (str(getattr(error, "reason", None) or error).splitlines() or [type(error).__name__])[0]
         raise PackageError(

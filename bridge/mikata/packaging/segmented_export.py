@@ -13,7 +13,7 @@ from mikata.errors import PackageError, ParameterError
 from mikata.language import say
 from mikata.networks import read_pixel_network
 from mikata.networks.package import TRAINING_FILE, record_of
-from mikata.outputs import first_few, written_folder
+from mikata.outputs import first_few, written_pair
 from mikata.packaging import segmented_page
 from mikata.packaging.checking import check
 from mikata.packaging.description import COVER, ONNX, README, Reader, refuse_words
@@ -21,7 +21,7 @@ from mikata.packaging.exported import Exported
 from mikata.packaging.onnx import onnx_bytes
 from mikata.packaging.parents import read_parent
 from mikata.packaging.segmented import describe_segmentation, network_files, spots, stated_halo
-from mikata.packaging.writer import fill, zip_package
+from mikata.packaging.writer import fill, zip_files
 from mikata.types import Progress
 
 
@@ -84,7 +84,6 @@ def export_segmentation(
     explain: bool,
     authors: Sequence[str],
     licence: str,
-    overwrite: bool,
     progress: Progress,
 ) -> Exported:
     """Write a package anew for a reader, check it with bioimageio.core, and zip it; see `mikata.packaging.export`.
@@ -119,7 +118,12 @@ def export_segmentation(
     files, segmenter, x = network_files(
         saved, parent.test_input[0], stated_halo(saved.halo, saved.step, reader)
     )
-    onnx, missing = (None, "") if reader == "deepimagej" else onnx_bytes(segmenter, x, explain=False)
+    step = saved.step
+    onnx, missing = (
+        (None, "")
+        if reader == "deepimagej"
+        else onnx_bytes(segmenter, x, explain=False, extras=((step, 3 * step), (2 * step, 0)))
+    )
     made = {"reader": reader}
     files |= {
         TRAINING_FILE: (
@@ -132,7 +136,7 @@ def export_segmentation(
         **({} if parent.cover is None else {COVER: parent.cover}),
     }
     progress.show(say("Check the package"))
-    with written_folder(target) as beside:
+    with written_pair(target, archive) as (beside, zipped):
         fill(
             beside,
             files,
@@ -148,6 +152,6 @@ def export_segmentation(
                     problems=first_few(checked.problems, 3).rstrip(".。"),
                 )
             )
-    zip_package(target, archive, overwrite=overwrite)
+        zip_files(beside, zipped)
     least = (saved.step, saved.step)
     return Exported(target, archive, replace(checked, path=target), "", True, least, missing)

@@ -198,21 +198,10 @@ def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Pat
         raise OutputError(
             say("{path} is already there. Choose another name, or allow it to be replaced.", path=zip_path)
         )
-    names = (*FILES, *(name for name in MORE_FILES if (folder / name).is_file()))
     beside = zip_path.with_name(f".{zip_path.name}.{os.getpid()}")
     try:
         zip_path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(beside, "w", compresslevel=6) as archive:
-            for name in names:
-                member = zipfile.ZipInfo(name, _ZIP_EPOCH)
-                # weights hardly shrink, and take minutes to try where a network is large
-                member.compress_type = (
-                    zipfile.ZIP_STORED if name.endswith((".pt", ".onnx")) else zipfile.ZIP_DEFLATED
-                )
-                member.external_attr = 0o644 << 16
-                large = (folder / name).stat().st_size >= zipfile.ZIP64_LIMIT
-                with (folder / name).open("rb") as source, archive.open(member, "w", force_zip64=large) as to:
-                    shutil.copyfileobj(source, to, 2**20)
+        zip_files(folder, beside)
         beside.replace(zip_path)
     except OSError as error:
         raise OutputError(
@@ -221,6 +210,22 @@ def zip_package(folder: Path, zip_path: Path, *, overwrite: bool = False) -> Pat
     finally:
         beside.unlink(missing_ok=True)
     return zip_path
+
+
+def zip_files(folder: Path, zip_path: Path) -> None:
+    """Write the files of a complete package into a zip; raises `OSError` as the disk makes it."""
+    names = (*FILES, *(name for name in MORE_FILES if (folder / name).is_file()))
+    with zipfile.ZipFile(zip_path, "w", compresslevel=6) as archive:
+        for name in names:
+            member = zipfile.ZipInfo(name, _ZIP_EPOCH)
+            # weights hardly shrink, and take minutes to try where a network is large
+            member.compress_type = (
+                zipfile.ZIP_STORED if name.endswith((".pt", ".onnx")) else zipfile.ZIP_DEFLATED
+            )
+            member.external_attr = 0o644 << 16
+            large = (folder / name).stat().st_size >= zipfile.ZIP64_LIMIT
+            with (folder / name).open("rb") as source, archive.open(member, "w", force_zip64=large) as to:
+                shutil.copyfileobj(source, to, 2**20)
 
 
 def refuse_target(folder: Path, overwrite: bool) -> None:

@@ -5,7 +5,7 @@ Of every weight format the safest is taken that runs; no code of a package runs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from mikata.errors import ImageError, PackageError
 from mikata.language import say
 from mikata.networks.importing.code import TooLargeError, UnreadableError
 from mikata.networks.importing.formats import Runs, networks_of
-from mikata.networks.importing.meanings import is_probability, meaning_of
+from mikata.networks.importing.meanings import excludes, meaning_of
 from mikata.networks.importing.operations import (
     described,
     input_operations,
@@ -51,10 +51,19 @@ _WHOLE = {
     "uint16": (0.0, 65535.0),
     "int8": (-128.0, 127.0),
     "int16": (-32768.0, 32767.0),
+    "uint32": (0.0, 4294967295.0),
+    "int32": (-2147483648.0, 2147483647.0),
+    "uint64": (0.0, 18446744073709549568.0),  # the largest float32 below 2^64
+    "int64": (-9223372036854775808.0, 9223371487098961920.0),
+    "bool": (0.0, 1.0),
 }
+"""Smallest and largest value that a type of whole numbers holds."""
 
+_STORED = ("uint8", "uint16", "int8", "int16")  # types of images, whose ends are a range of values
 
 _FLOAT = ("ensure_dtype", "float32")
+
+_TRIED = 6  # images of noise by which it is seen whether outputs exclude each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +85,8 @@ class ForeignClassifier:
     height, width:
         Sides of an image that it takes.
     probabilities:
-        Whether the outputs are probabilities that add up to 1: by its softmax, or by its test output.
+        Whether the outputs are probabilities of classes that exclude each other. Only then is the largest one the class:
+        a single output, and outputs that may all be high at once (one sigmoid each), name none. See `excludes`.
     value_unit, value_range:
         As of a `PixelNetwork`.
     weights:
@@ -187,6 +197,7 @@ class _Parts:
         self._apply = input_operations(self.model)
         self.test = self._test_image()
         self.channels = self._channels()
+        self.whole = self._whole_numbers()
 
     @property
     def idle(self) -> bool:
@@ -198,7 +209,8 @@ class _Parts:
         """Whole image (C, H, W) to what the network takes."""
         name = self.package.path.name
         ends = _WHOLE.get(self.input.dtype)
-        if ends is not None and (float(values.min()) < ends[0] or float(values.max()) > ends[1]):
+        # what is not a number is neither above nor below
+        if ends is not None and not (float(values.min()) >= ends[0] and float(values.max()) <= ends[1]):
             raise ImageError(
                 say(
                     "{model} takes images of the type {dtype}, but the values of this one go from {low:g} to {high:g}. "
@@ -222,7 +234,7 @@ class _Parts:
         """
 
         def together(x: Values) -> list[Values]:
-            outputs = network([self.layout.arranged(x.to(torch.float32))])
+            outputs = network([self.layout.arranged(x.to(self.whole or torch.float32))])
             if len(outputs) != len(layouts):
                 raise NotRunError(
                     say("the weights give {made} outputs, the description has {wanted}",
@@ -262,7 +274,14 @@ class _Parts:
         """Of the training images, as far as it is stated."""
         if self.input.lowest is not None and self.input.highest is not None:
             return self.input.lowest, self.input.highest
-        return _WHOLE.get(self.input.dtype)
+        return _WHOLE[self.input.dtype] if self.input.dtype in _STORED else None
+
+    def _whole_numbers(self) -> torch.dtype | None:
+        """The type of whole numbers that the network gets after the operations before it; None: float32."""
+        probe = np.zeros((self.channels, self.height.least, self.width.least), np.float32)
+        probe[:, ::2] = 1  # statistics of a constant image divide by 0
+        kind = self._apply(self.layout.arranged_array(probe if self.test is None else self.test)).dtype
+        return torch.from_numpy(np.zeros(1, kind)).dtype if kind.kind in "iub" else None
 
     def _test_image(self) -> Array | None:
         """The test input (C, H, W), where it is there and in these axes."""
@@ -321,7 +340,8 @@ def _pixels(parts: _Parts, kind: str, network: Runs) -> PixelNetwork:
     if halo is not None:
         halo = confirmed_halo(probe, halo)
     applies = [output_operations(parts.model, n) for n in range(len(outputs))]
-    idle = [not tensor.steps and (not old or tensor.dtype == "float32") for tensor in outputs]
+    # without any step, the output is still made what its type says
+    idle = [not tensor.steps and tensor.dtype == "float32" for tensor in outputs]
 
     def after(values: Array) -> Array:
         ends = np.cumsum(counts)
@@ -390,22 +410,31 @@ def _classifier(parts: _Parts, kind: str, network: Runs) -> ForeignClassifier:
         except (NotRunError, UnreadableError) as error:
             raise _refusal(path, [f"{kind}: {error}"]) from error
 
-    probe = parts.probe(lambda x: x, 1)
-    count = scores(probe.noise(parts.height.least, parts.width.least, 0)).shape[1]
+    probe = parts.probe(scores, 1)
+    tried = [scores(x)[0].numpy() for x in _unlike(probe)]
+    if parts.test is not None:
+        tried.append(scores(torch.from_numpy(parts.before(parts.test))[None])[0].numpy())
     tensor = outputs[place]
     return ForeignClassifier(
         path=path,
-        classes=_names(tensor, count, [tensor]),
+        classes=_names(tensor, len(tried[0]), [tensor]),
         channels=parts.channels,
         before=parts.before,
         network=guarded,
         height=parts.height,
         width=parts.width,
-        probabilities=is_probability(parts.package, tensor),
+        probabilities=excludes(tensor, tried),
         value_unit=parts.unit(),
         value_range=parts.value_range(),
         weights=kind,
     )
+
+
+def _unlike(probe: Probe) -> Iterator[Values]:
+    """Images of noise of many strengths: on some of them a network should not be sure."""
+    for seed in range(_TRIED):
+        x = probe.noise(probe.height.least, probe.width.least, seed)
+        yield probe.mean + (x - probe.mean) * 2.0 ** (1 - seed)
 
 
 def _names(tensor: Tensor, count: int, among: Sequence[Tensor]) -> tuple[str, ...]:

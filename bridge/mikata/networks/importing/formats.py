@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +15,12 @@ from mikata.language import say
 from mikata.networks.importing import interpreter
 from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, read_script
 from mikata.networks.importing.libraries import arguments, library_network, own_network
+from mikata.networks.importing.onnx_session import OnnxSession
 from mikata.networks.importing.package_code import Trust, loaded_script, package_network
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
 from mikata.networks.memory import is_out_of_memory
-from mikata.networks.package import TRAINING_FILE, read_package
+from mikata.networks.package import TRAINING_FILE, is_segmentation, read_package, read_pixel_network
 from mikata.networks.weights import load_state
 
 FORMATS = ("pytorch_state_dict", "torchscript", "onnx")
@@ -74,35 +72,6 @@ class PlainModule:
         if not outputs or not all(isinstance(output, Tensor) for output in outputs):
             raise NotRunError(say("it gives something else than tensors"))
         return outputs
-
-
-class OnnxSession:
-    """An ONNX network on the CPU."""
-
-    def __init__(self, data: bytes) -> None:
-        if importlib.util.find_spec("onnxruntime") is None:
-            raise NotRunError(say("onnxruntime is not installed (pip install mikata[onnx])"))
-        runtime: Any = importlib.import_module("onnxruntime")
-        try:
-            # from bytes: files that the network names are then not opened
-            self._session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise NotRunError(
-                say("onnxruntime cannot load it ({reason})", reason=first_line(error))
-            ) from error
-        self._names = [one.name for one in self._session.get_inputs()]
-
-    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """As `Runs`."""
-        device = inputs[0].device
-        fed = {name: value.cpu().numpy() for name, value in zip(self._names, inputs, strict=False)}
-        try:
-            found = self._session.run(None, fed)
-        except Exception as error:
-            raise NotRunError(
-                say("onnxruntime cannot run it ({reason})", reason=first_line(error))
-            ) from error
-        return [torch.from_numpy(np.asarray(output)).to(device) for output in found]
 
 
 def network_of(package: Package, kind: str, *, code: Trust = "consented") -> Runs:
@@ -186,6 +155,10 @@ def _from_state(package: Package, entry: Mapping[str, Any], source: str, code: T
 
 def _trained_here(package: Package, entry: Mapping[str, Any]) -> nn.Module:
     """What Mikata trained, with the heat maps that it gives if the description says so."""
+    if is_segmentation(package.path):
+        network = read_pixel_network(package.path).network
+        assert isinstance(network, nn.Module)
+        return network
     classifier = read_package(package.path).classifier
     stated = entry.get("architecture")
     if not isinstance(stated, Mapping) or stated.get("callable") != SelfExplaining.__name__:

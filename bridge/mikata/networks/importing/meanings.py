@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.tensors import Tensor, tensors
@@ -28,6 +29,8 @@ _RESTORING = frozenset(
     "denoising restoration image-restoration super-resolution superresolution deconvolution".split()
 )
 _SUM = 1e-3  # how far the sum of probabilities may be from 1 in a test output
+_TRIED_SUM = 1e-4  # the same of what was just reckoned
+_UNSURE = 1e-2  # a second largest output above this is no chance end of two sigmoids
 
 
 def meaning_of(package: Package, channels: int, count: int) -> Meaning:
@@ -65,10 +68,9 @@ def meaning_of(package: Package, channels: int, count: int) -> Meaning:
 
 def is_probability(package: Package, output: Tensor) -> bool:
     """Whether an output's channels are probabilities that add up to 1: by its softmax, or by its test output."""
-    last = next((step for step in reversed(output.steps) if step.name != "ensure_dtype"), None)
-    if last is not None and last.name == "softmax":
-        axis = last.kwargs.get("axis") if isinstance(last.kwargs, Mapping) else None
-        return axis in (None, "channel")
+    stated = _by_softmax(output)
+    if stated is not None:
+        return stated
     letters = output.letters
     array = package.array(output.test)
     if array is None or "c" not in letters or array.ndim != len(letters) or not array.size:
@@ -81,3 +83,43 @@ def is_probability(package: Package, output: Tensor) -> bool:
         and values.max() <= 1 + _SUM
         and np.abs(sums - 1).max() <= _SUM
     )
+
+
+def excludes(output: Tensor, tried: Sequence[NDArray[np.floating]]) -> bool:
+    """Whether the largest of a classifier's outputs is its class, since the classes exclude each other.
+
+    So it is where a softmax over the channels comes last, or where nothing is stated that speaks against it and all
+    that was tried adds up to 1, at least once without being sure: two sigmoids at their ends, 1 and 0, add up to 1 too.
+    One output alone names no class. Scores that are no probabilities (before their softmax or sigmoid) name none either:
+    whether several of them may be high at once is not stated anywhere.
+
+    Parameters
+    ----------
+    output:
+        With the axes batch and channel.
+    tried:
+        Outputs (K,) of several images, operations behind the network included.
+    """
+    if not output.dtype.startswith("float") or not tried or len(tried[0]) < 2:
+        return False
+    stated = _by_softmax(output)
+    if stated is False:
+        return False
+    for values in tried:
+        if not (values.min() >= -_TRIED_SUM and abs(float(values.sum()) - 1) <= _TRIED_SUM):  # NaN is neither
+            return False
+    return stated is True or any(float(np.sort(values)[-2]) >= _UNSURE for values in tried)
+
+
+def _by_softmax(output: Tensor) -> bool | None:
+    """Whether what is stated behind the network makes the channels add up to 1; None where nothing is stated."""
+    kept = [step for step in output.steps if step.name != "ensure_dtype"]
+    if any(not str(step.kwargs.get("dtype", "float")).startswith("float") for step in output.steps):
+        return False
+    if not kept:
+        return None
+    if kept[-1].name in ("sigmoid", "binarize"):  # each by itself
+        return False
+    if kept[-1].name != "softmax":
+        return None
+    return kept[-1].kwargs.get("axis") in (None, "channel")

@@ -47,23 +47,32 @@ class Probe:
 def confirmed_halo(probe: Probe, halo: int) -> int | None:
     """The stated halo, or None where pixels further away than that change the output.
 
-    Noise goes through the network twice, the second time with other noise below and right of the middle; above and left
-    of it, by more than the halo, the output must be the same. Where the network takes only images too small for that,
-    the statement is believed.
+    See `sees_beyond`. Where the network takes only images too small for that, the statement is believed.
 
     Parameters
     ----------
     halo:
         In px of the input.
     """
+    return None if sees_beyond(probe, halo) else halo
+
+
+def sees_beyond(probe: Probe, halo: int) -> bool | None:
+    """Whether pixels further away than `halo` (px of the input) change the output; None: images are too small to see.
+
+    Noise goes through the network twice, the second time with brighter and stronger noise below and right of the middle;
+    above and left of it, by more than the halo, the output must be the same. (Of noise alike, mean and spread of the
+    whole, by which many networks normalise, would hardly change.)
+    """
     h, w = (_side(sides, 2 * halo + _ROOM) for sides in (probe.height, probe.width))
     top, left = (h // 2 - halo) * probe.scale, (w // 2 - halo) * probe.scale
     if top < 1 or left < 1:
-        return halo
+        return None
     first, second = probe.noise(h, w, 0), probe.noise(h, w, 1)
+    second = probe.mean + probe.std + 2 * (second - probe.mean)
     second[..., : h // 2, : w // 2] = first[..., : h // 2, : w // 2]
     one, other = (probe.network(x)[..., :top, :left] for x in (first, second))
-    return halo if _same(one, other) else None
+    return not _same(one, other)
 
 
 def found_stride(probe: Probe, halo: int | None) -> int:

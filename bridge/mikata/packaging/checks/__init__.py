@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mikata.errors import PackageError
 from mikata.language import say
@@ -15,7 +16,7 @@ from mikata.networks.importing.operations import described
 from mikata.networks.importing.reading import Package, named_files, opened_package
 from mikata.networks.importing.tensors import Tensor, tensors
 from mikata.networks.package import TRAINING_FILE
-from mikata.packaging.checks import points, running, scripted
+from mikata.packaging.checks import points, running, scripted, seeing
 from mikata.packaging.checks.findings import COLUMNS, Difference, Finding, Reader
 from mikata.packaging.checks.operations import operations
 from mikata.types import SILENT, Progress
@@ -93,7 +94,7 @@ def examine_package(path: Path, reader: Reader = "both", *, progress: Progress =
         found = tensors(package)
         model, reasons = described(package)
         script, problem = _script(package)
-        own = _deepimagej(package, found, script, problem)
+        own = _deepimagej(package, found, model, script, problem)
         if reader == "zoo":
             left_out = say("This point is of deepImageJ only.")
             own = [Finding(finding.point, "not applicable", left_out) for finding in own]
@@ -115,7 +116,7 @@ def examine_package(path: Path, reader: Reader = "both", *, progress: Progress =
 
 
 def _deepimagej(
-    package: Package, found: Sequence[Tensor], script: Script | None, problem: str
+    package: Package, found: Sequence[Tensor], model: Any, script: Script | None, problem: str
 ) -> list[Finding]:
     eleven, twelve, thirteen, fourteen = operations(found)
     return [
@@ -127,7 +128,7 @@ def _deepimagej(
         points.channels(package, found),
         points.sizes(found),
         points.scale(package, found),
-        scripted.instance_normalisation(found, script),
+        seeing.halo_and_sight(package, found, model, script),
         points.types(found),
         eleven,
         twelve,

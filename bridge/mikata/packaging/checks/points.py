@@ -1,7 +1,7 @@
 """What deepImageJ 3 accepts, point by point, from its sources (3.1.0, JDLL 0.6.1) and from packages run through them.
 
-1 description's name, 2 format, 3 id, 4 weight files, 5 inputs and axes, 6 channels, 7 sizes, 8 scale, 9 halo with
-instance normalisation, 10 types, 11 to 14 operations (`operations`), 15 config, 16 PyTorch's version, 17 kinds of
+1 description's name, 2 format, 3 id, 4 weight files, 5 inputs and axes, 6 channels, 7 sizes, 8 scale, 9 halo
+(`seeing`), 10 types, 11 to 14 operations (`operations`), 15 config, 16 PyTorch's version, 17 kinds of
 weights, 18 TorchScript (`scripted`). Each is a function of its own that gives one finding.
 """
 

@@ -22,13 +22,9 @@ from mikata.networks.importing.refusals import NotRunError, first_line
 from mikata.networks.importing.tensors import Tensor
 from mikata.networks.quiet import quiet
 from mikata.packaging.checks.findings import Difference, Finding
+from mikata.packaging.checks.tolerance import Tolerance, tolerance_of
 
 Array = NDArray[Any]
-
-TOLERANCE = 1e-3
-"""Absolute, and relative to the largest value: what bioimageio.core and deepImageJ's check allow."""
-
-_OUTSIDE = 1e-4  # share of all numbers that may be further apart (100 in a million, as there)
 
 
 @dataclass(frozen=True)
@@ -117,13 +113,13 @@ def run_all(
             continue
         results[kind] = made
         own = [
-            _difference(kind, "test output", t.name, a, b)
+            _difference(kind, "test output", t.name, a, b, tolerance_of(model, kind, t.name))
             for t, a, b in zip(outputs, made, wanted, strict=False)
         ]
         differences += own
         findings.append(_tested(kind, own, len(made), len(wanted)))
     pairs = [
-        _difference(a, b, t.name, x, y)
+        _difference(a, b, t.name, x, y, tolerance_of(model, a, t.name) | tolerance_of(model, b, t.name))
         for a, b in combinations(results, 2)
         for t, x, y in zip(outputs, results[a], results[b], strict=False)
     ]
@@ -194,14 +190,15 @@ def _formats(pairs: list[Difference]) -> Finding:
     )
 
 
-def _difference(kind: str, against: str, output: str, got: Array, expected: Array) -> Difference:
+def _difference(
+    kind: str, against: str, output: str, got: Array, expected: Array, tolerance: Tolerance
+) -> Difference:
     magnitude = float(np.abs(expected).max()) if expected.size else 0.0
     if got.shape != expected.shape:
         return Difference(kind, against, output, float("nan"), float("nan"), magnitude, False)
     apart = np.abs(got.astype(np.float64) - expected.astype(np.float64))
-    outside = ~(apart <= TOLERANCE + TOLERANCE * magnitude)  # NaN is outside
     largest, mean = (float(apart.max()), float(apart.mean())) if apart.size else (0.0, 0.0)
-    return Difference(kind, against, output, largest, mean, magnitude, float(outside.mean()) <= _OUTSIDE)
+    return Difference(kind, against, output, largest, mean, magnitude, tolerance.allows(apart, expected))
 
 
 # ---- operations around the network
@@ -234,7 +231,7 @@ def _pipeline(
         sample: Any = Sample(members=members, stat={}, id="test")
         around = get_pre_and_postprocessing(model, dataset_for_initial_statistics=[sample])
         around.pre(sample)
-        seen = [np.asarray(sample.members[n].data.to_numpy(), np.float32) for n in names[0]]
+        seen = [np.asarray(sample.members[n].data.to_numpy()) for n in names[0]]
     # bioimageio.core raises all kinds of errors on operations that do not suit the tensors
     except Exception as error:
         raise NotRunError(

@@ -1,17 +1,14 @@
-"""Points 9 and 18: what a TorchScript file names, and whether deepImageJ's engines have it.
+"""Point 18: what a TorchScript file names, and whether deepImageJ's engines have it.
 
 `IN_2_0` and `IN_NEITHER` were found by comparing the operations of torch 2.15 with the schemas inside libtorch 1.13.1 and 2.0.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from mikata.language import say
 from mikata.networks.importing.code import Script
-from mikata.networks.importing.tensors import Tensor
 from mikata.packaging.checks.findings import Finding
 
 IN_2_0 = frozenset(
@@ -33,36 +30,7 @@ IN_NEITHER = frozenset(
 )
 """Operations that libtorch 1.13.1 lacks: those that 2.0.0 has, and those that neither engine has."""
 
-_INSTANCE = frozenset({"torch.instance_norm"})
 _FAMILIES = ("torch.", "ops.prim.", "ops.aten.")
-
-
-def instance_normalisation(found: Sequence[Tensor], script: Script | None) -> Finding:
-    """Point 9."""
-    halo = max((axis.halo for tensor in found if tensor.output for axis in tensor.axes), default=0)
-    if script is None:
-        return Finding("9", "not applicable", say("There is no TorchScript whose operations could be read."))
-    named = sorted(_INSTANCE & script.operations)
-    if named and halo:
-        return Finding(
-            "9",
-            "failed",
-            say("Instance normalisation in the network, and a halo of {halo} px.", halo=halo),
-            say(
-                "deepImageJ mirrors the image's border by the halo, which changes mean and spread, and so every pixel."
-            ),
-            say("Write halo: 0 for all axes of the outputs."),
-        )
-    if halo:
-        return Finding(
-            "9",
-            "passed",
-            say(
-                "A halo of {halo} px, and no instance normalisation. (Pixels at the border of the image differ.)",
-                halo=halo,
-            ),
-        )
-    return Finding("9", "passed", say("The halo is 0."))
 
 
 def loads(script: Script | None, problem: str) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from mikata.architecture import READING, SelfExplaining
 from mikata.errors import MikataError, NetworkError
 from mikata.language import say
-from mikata.networks.importing import interpreter
+from mikata.networks.importing import interpreter, limits
 from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, read_script
 from mikata.networks.importing.libraries import arguments, library_network, own_network
+from mikata.networks.importing.onnx_files import LARGEST as LARGEST_ONNX
+from mikata.networks.importing.onnx_files import refuse_other_files
 from mikata.networks.importing.package_code import Trust, loaded_script, package_network
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
@@ -41,7 +44,7 @@ class WalkedScript:
 
     def __init__(self, script: Script) -> None:
         self._scripts = {torch.device("cpu"): script}
-        self._plans: interpreter.Plans = set()
+        self._plans: interpreter.Plans = {}
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As `Runs`."""
@@ -77,15 +80,19 @@ class PlainModule:
 
 
 class OnnxSession:
-    """An ONNX network on the CPU."""
+    """An ONNX network on the CPU, stopped where a run takes longer than `limits.MOST_SECONDS`."""
 
     def __init__(self, data: bytes) -> None:
+        refuse_other_files(data)
         if importlib.util.find_spec("onnxruntime") is None:
             raise NotRunError(say("onnxruntime is not installed (pip install mikata[onnx])"))
         runtime: Any = importlib.import_module("onnxruntime")
+        self._options = runtime.RunOptions
         try:
-            # from bytes: files that the network names are then not opened
-            self._session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+            # what is constant would be reckoned while it is loaded, which nothing stops
+            self._session = runtime.InferenceSession(
+                data, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
+            )
         except Exception as error:
             raise NotRunError(
                 say("onnxruntime cannot load it ({reason})", reason=first_line(error))
@@ -96,12 +103,22 @@ class OnnxSession:
         """As `Runs`."""
         device = inputs[0].device
         fed = {name: value.cpu().numpy() for name, value in zip(self._names, inputs, strict=False)}
+        options = self._options()
+        timer = threading.Timer(limits.MOST_SECONDS, lambda: setattr(options, "terminate", True))
+        timer.daemon = True
+        timer.start()
         try:
-            found = self._session.run(None, fed)
+            found = self._session.run(None, fed, options)
         except Exception as error:
+            if options.terminate:
+                raise NotRunError(
+                    say("it takes longer than {count:.0f} seconds", count=limits.MOST_SECONDS)
+                ) from error
             raise NotRunError(
                 say("onnxruntime cannot run it ({reason})", reason=first_line(error))
             ) from error
+        finally:
+            timer.cancel()
         return [torch.from_numpy(np.asarray(output)).to(device) for output in found]
 
 
@@ -128,6 +145,9 @@ def network_of(package: Package, kind: str, *, code: Trust = "consented") -> Run
         case "torchscript":
             return WalkedScript(read_script(package.files.read(source)))
         case "onnx":
+            size = package.files.size(source)
+            if size > LARGEST_ONNX:
+                raise NotRunError(say("its ONNX file is too large ({size} bytes)", size=size))
             return OnnxSession(package.files.read(source))
     raise NotRunError(say("{kind} is not run by Mikata", kind=kind))
 

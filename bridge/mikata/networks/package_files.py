@@ -146,9 +146,11 @@ def _zipped(path: Path, file: IO[bytes]) -> Files:
     refuse_unsafe_zip(path, archive)
 
     def whole() -> str:
-        # beside the place where the archive reads, which it looks for anew each time
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        file.seek(0)  # the archive looks for its place anew each time
+        while block := file.read(2**20):
+            digest.update(block)
+        return digest.hexdigest()
 
     return Files(
         path,

@@ -18,6 +18,7 @@ from mikata.networks import read_own, read_source
 from mikata.networks.importing import read_foreign_classifier, read_foreign_network
 from mikata.networks.importing.code import Script, UnreadableError, read_script
 from mikata.networks.importing.consents import Thing, consent
+from mikata.networks.importing.formats import FORMATS
 from mikata.networks.importing.operations import described
 from mikata.networks.importing.package_code import architecture_code, script_code
 from mikata.networks.importing.reading import Package, opened_package
@@ -56,6 +57,8 @@ class Imported:
         For each of these that cannot, why not.
     consented:
         Files of code that the user has consented to, with their SHA-256.
+    unjudged:
+        Weight formats that Mikata does not know, each with its file: copied, and looked into by nobody.
     record:
         The whole record.
     """
@@ -67,6 +70,7 @@ class Imported:
     commands: tuple[str, ...]
     reasons: Mapping[str, str]
     consented: Mapping[str, str]
+    unjudged: Mapping[str, str]
     record: Mapping[str, Any] = field(repr=False)
 
 
@@ -127,6 +131,11 @@ def import_package(
         away = refuse_addresses(package)
         refuse_odd_content(package, names)
         sums = {name: _sum(package, name) for name in names}
+        unjudged = {
+            kind: package.source(entry)
+            for kind, entry in package.weights.items()
+            if kind not in FORMATS and package.has(package.source(entry))
+        }
         things = _consented(package, sums, run_package_code, run_torchscript)
         given = {thing.file: thing.sha256 for thing in things}
         for thing in things:
@@ -150,6 +159,7 @@ def import_package(
                 },
                 "usable_for": list(commands),
                 "not_usable_for": reasons,
+                "not_judged": unjudged,
                 "consent": _said_of_consent(things),
             }
             text = json.dumps(record, ensure_ascii=False, indent=1)
@@ -162,6 +172,7 @@ def import_package(
         commands=commands,
         reasons=reasons,
         consented=given,
+        unjudged=unjudged,
         record=record,
     )
 

@@ -83,9 +83,9 @@ class OnnxSession:
     """An ONNX network on the CPU, stopped where a run takes longer than `limits.MOST_SECONDS`."""
 
     def __init__(self, data: bytes) -> None:
-        refuse_other_files(data)
         if importlib.util.find_spec("onnxruntime") is None:
             raise NotRunError(say("onnxruntime is not installed (pip install mikata[onnx])"))
+        refuse_other_files(data)
         runtime: Any = importlib.import_module("onnxruntime")
         self._options = runtime.RunOptions
         try:

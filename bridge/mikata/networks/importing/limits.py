@@ -23,7 +23,7 @@ MOST_WORK = 2**44
 MOST_SECONDS = 600.0
 """Of one run: of one tile, or one image."""
 
-MOST_ITEMS = 2**23
+MOST_ITEMS = 2**21
 """Items of all lists together that a run makes, and of one list with the lists in it that an operation takes."""
 
 _AT_ONCE = 2**17
@@ -163,7 +163,8 @@ def refuse_work(name: str, args: Sequence[Any], planned: Any) -> None:
         rows = numel(tensors[0]) // max(1, tensors[0].shape[-1]) * tensors[1].shape[-2]
         work, own = 2 * rows * tensors[0].shape[-1], rows * tensors[0].itemsize
     elif "pool" in name and "adaptive" not in name and len(args) > 1:
-        kernel = args[1] if isinstance(args[1], list | tuple) else [args[1]] * (tensors[0].dim() - 2)
+        kernel = args[2 if "backward" in name else 1]
+        kernel = kernel if isinstance(kernel, list | tuple) else [kernel] * (tensors[0].dim() - 2)
         work = 64 * size * math.prod(kernel)  # by comparison slow
     elif name == "einsum" and tensors:
         letters = _letters(str(args[0]), tensors)

@@ -113,6 +113,7 @@ def import_package(
     address: str = "",
     sha256: str = "",
     run_package_code: bool = False,
+    run_torchscript: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
@@ -129,8 +130,11 @@ def import_package(
     sha256 : Checksum (SHA-256)
         Of the .zip, as its publisher states it: another file is refused, and a file fetched before is taken from the cache.
     run_package_code : Run code of the package
-        Consent that code files of this package run, now and later. They can do whatever you can on this computer: choose it
-        only for a package whose code you or somebody you trust has read.
+        Consent that the Python file that makes this package's network runs, now and later. It can do whatever you can on
+        this computer: choose it only for a package whose code you or somebody you trust has read.
+    run_torchscript : Unchecked TorchScript
+        Consent that TorchScript with operations that Mikata does not know runs, now and later, as torch runs it. It can read
+        and write files of yours: choose it only for a package whose makers you trust.
     overwrite : Overwrite an existing package
         Replace a package that is already there.
     """
@@ -144,6 +148,7 @@ def import_package(
         address=address,
         sha256=sha256,
         run_package_code=run_package_code,
+        run_torchscript=run_torchscript,
         overwrite=overwrite,
         progress=progress,
     )

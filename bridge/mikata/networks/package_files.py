@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,12 +39,16 @@ class Files:
         Of the files at a folder's top level, or of all in a zip.
     open, size:
         Content and length in bytes of a named file.
+    whole:
+        A zip's SHA-256, of the very file that is open, which may by now be another than the one of its name; of a folder
+        empty.
     """
 
     path: Path
     names: frozenset[str]
     open: Callable[[str], IO[bytes]]
     size: Callable[[str], int]
+    whole: Callable[[], str] = str
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name, which may lie in a folder of the package."""
@@ -106,7 +111,25 @@ def opened(path: Path) -> Iterator[Files]:
         return
     if not path.exists():
         raise PackageError(say("There is no package {path}.", path=path))
-    if not zipfile.is_zipfile(path):
+    with _handle(path) as file:
+        yield _zipped(path, file)
+
+
+@contextmanager
+def _handle(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise PackageError(
+            say("{path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
+        ) from error
+    with file:
+        yield file
+
+
+def _zipped(path: Path, file: IO[bytes]) -> Files:
+    """The files of a zip that is open, and stays so until its handle is closed."""
+    if not zipfile.is_zipfile(file):
         raise PackageError(
             say(
                 "{path} is no package: a folder or a zip with an {description} is expected.",
@@ -115,16 +138,27 @@ def opened(path: Path) -> Iterator[Files]:
             )
         )
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise PackageError(
             say("{path} is damaged and cannot be opened as a zip ({error}).", path=path, error=error)
         ) from error
-    with archive:
-        refuse_unsafe_zip(path, archive)
-        yield Files(
-            path, frozenset(archive.namelist()), archive.open, lambda name: archive.getinfo(name).file_size
-        )
+    refuse_unsafe_zip(path, archive)
+
+    def whole() -> str:
+        digest = hashlib.sha256()
+        file.seek(0)  # the archive looks for its place anew each time
+        while block := file.read(2**20):
+            digest.update(block)
+        return digest.hexdigest()
+
+    return Files(
+        path,
+        frozenset(archive.namelist()),
+        archive.open,
+        lambda name: archive.getinfo(name).file_size,
+        whole,
+    )
 
 
 def read_description(source: Files, names: Sequence[str] = (DESCRIPTION_FILE,)) -> Mapping[str, Any]:

@@ -35,6 +35,10 @@ _MOST_VALUES = 100_000  # of a description with its aliases written out; the lar
 _LONGEST_NUMBER = 1000  # characters: YAML reckons numbers of any length, which takes longer than anyone waits
 
 _DEEPEST = 200  # brackets within brackets
+_LONGEST_NAME = (
+    1000  # characters: no system takes more, and comparing names takes the square of their folders
+)
+_MOST_PARTS = 32
 
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$"]
@@ -138,6 +142,25 @@ def refuse_unsafe_names(path: Path, names: Iterable[str]) -> None:
     files: set[str] = set()
     folders: set[str] = set()
     for name in names:
+        if len(name) > _LONGEST_NAME or name.count("/") >= _MOST_PARTS:
+            raise PackageError(
+                say(
+                    "{path} is refused: its file '{file}...' has a name of {count} characters in {parts} parts.",
+                    path=path,
+                    file=name[:80],
+                    count=len(name),
+                    parts=name.count("/") + 1,
+                )
+            )
+        # a/./b and a//b are other names of a/b
+        if any(part in ("", ".") for part in name.removesuffix("/").split("/")) and not name.startswith("/"):
+            raise PackageError(
+                say(
+                    "{path} is refused: its file '{file}' has a name that stands for another.",
+                    path=path,
+                    file=name,
+                )
+            )
         if is_outside(name):
             raise PackageError(
                 say(

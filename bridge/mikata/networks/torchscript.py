@@ -98,10 +98,11 @@ class ScriptedModule:
 
 
 _DEEPEST = 64  # modules within modules: a tree that holds itself must end
+_MOST_NAMES = 1_000_000  # of tensors: one module may stand in many places, and so may those in it
 
 
 def _collect(module: ScriptedModule, prefix: str, found: dict[str, Tensor], depth: int) -> None:
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or len(found) > _MOST_NAMES:
         raise pickle.UnpicklingError("modules within themselves")
     for name, value in getattr(module, "attributes", {}).items():
         if isinstance(value, Tensor):

@@ -26,6 +26,14 @@ def import_message(made: Imported) -> str:
         )
     for kind, reason in made.left.items():
         sentences.append(f"{kind}: {reason}")
+    for kind, file in made.unjudged.items():
+        sentences.append(
+            say(
+                "{file} ({kind}) is copied but was not judged: a program that reads it may run code that is in it.",
+                file=file,
+                kind=kind,
+            )
+        )
     sentences.append(_uses(made))
     if made.consented:
         sentences.append(

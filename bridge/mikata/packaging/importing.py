@@ -17,9 +17,10 @@ from mikata.language import say
 from mikata.networks import read_own, read_source
 from mikata.networks.importing import read_foreign_classifier, read_foreign_network
 from mikata.networks.importing.code import Script, UnreadableError, read_script
-from mikata.networks.importing.consents import consent
+from mikata.networks.importing.consents import Thing, consent
+from mikata.networks.importing.formats import FORMATS
 from mikata.networks.importing.operations import described
-from mikata.networks.importing.package_code import Trust, code_files
+from mikata.networks.importing.package_code import architecture_code, script_code
 from mikata.networks.importing.reading import Package, opened_package
 from mikata.networks.importing.tensors import tensors
 from mikata.outputs import first_few, written_folder
@@ -56,6 +57,8 @@ class Imported:
         For each of these that cannot, why not.
     consented:
         Files of code that the user has consented to, with their SHA-256.
+    unjudged:
+        Weight formats that Mikata does not know, each with its file: copied, and looked into by nobody.
     record:
         The whole record.
     """
@@ -67,6 +70,7 @@ class Imported:
     commands: tuple[str, ...]
     reasons: Mapping[str, str]
     consented: Mapping[str, str]
+    unjudged: Mapping[str, str]
     record: Mapping[str, Any] = field(repr=False)
 
 
@@ -77,6 +81,7 @@ def import_package(
     address: str = "",
     sha256: str = "",
     run_package_code: bool = False,
+    run_torchscript: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Imported:
@@ -95,8 +100,11 @@ def import_package(
     sha256:
         Of the zip, from its publisher; empty: not compared. What it is stands in the record.
     run_package_code:
-        The user's consent that code in the package may run, now and later, in this content: noted in the record and in
-        the user's own folder (`mikata.networks.importing.consents`).
+        The user's consent that the Python file which makes a state dict's network may run, now and later: in this
+        content, with the callable and the arguments of this description. Noted in the record, and before anything runs
+        in the user's own folder (`mikata.networks.importing.consents`).
+    run_torchscript:
+        The user's consent that TorchScript with operations that Mikata does not know runs as torch loads it; likewise.
     overwrite:
         Whether `out` may be replaced.
 
@@ -118,16 +126,26 @@ def import_package(
     origin = _origin(model, address.strip(), sha256, progress)
     with opened_package(origin.path) as package:
         _refuse_overlap(origin.path, out)
+        _refuse_another(package, origin)
         names = files_of(package, RECORD_FILE)
         away = refuse_addresses(package)
         refuse_odd_content(package, names)
         sums = {name: _sum(package, name) for name in names}
-        given = code_files(package) if run_package_code else {}
+        unjudged = {
+            kind: package.source(entry)
+            for kind, entry in package.weights.items()
+            if kind not in FORMATS and package.has(package.source(entry))
+        }
+        things = _consented(package, sums, run_package_code, run_torchscript)
+        given = {thing.file: thing.sha256 for thing in things}
+        for thing in things:
+            consent(thing, str(package.description.get("name") or origin.name))
         progress.step(say("Run the test tensors"))
-        runs, left = _tried(package, "now" if given else "consented")
+        runs, left = _tried(package)
         with written_folder(out) as beside:
             _copy(package, sums, beside, progress)
-            commands, reasons = _uses(beside, out, trust_code=bool(given))
+            _refuse_another(package, origin)
+            commands, reasons = _uses(beside, out)
             record = {
                 "mikata_import_format": RECORD_FORMAT,
                 "source": {"kind": origin.kind, "name": origin.name, "sha256": origin.sha256},
@@ -141,12 +159,11 @@ def import_package(
                 },
                 "usable_for": list(commands),
                 "not_usable_for": reasons,
-                "consent": {"run_package_code": bool(given), "files": given},
+                "not_judged": unjudged,
+                "consent": _said_of_consent(things),
             }
             text = json.dumps(record, ensure_ascii=False, indent=1)
             (beside / RECORD_FILE).write_text(f"{text}\n", encoding="utf-8", newline="\n")
-    for file, digest in given.items():
-        consent(digest, file, str(package.description.get("name") or origin.name))
     return Imported(
         folder=out,
         name=str(package.description.get("name") or out.name),
@@ -155,8 +172,35 @@ def import_package(
         commands=commands,
         reasons=reasons,
         consented=given,
+        unjudged=unjudged,
         record=record,
     )
+
+
+def _consented(
+    package: Package, sums: Mapping[str, tuple[int, str]], code: bool, script: bool
+) -> list[Thing]:
+    """What is consented to: of the files that are judged and copied, and of no others."""
+    asked = (architecture_code(package) if code else None, script_code(package) if script else None)
+    things = [thing for thing in asked if thing is not None]
+    for thing in things:
+        if sums.get(thing.file, (0, ""))[1] != thing.sha256:
+            raise PackageError(
+                say("{path}: {file} was changed meanwhile.", path=package.path, file=thing.file)
+            )
+    return things
+
+
+def _said_of_consent(things: list[Thing]) -> dict[str, Any]:
+    kinds = {thing.kind: thing for thing in things}
+    code = kinds.get("architecture")
+    return {
+        "run_package_code": code is not None,
+        "run_torchscript": "torchscript" in kinds,
+        "files": {thing.file: thing.sha256 for thing in things},
+        "callable": code.callable if code else "",
+        "kwargs": json.loads(json.dumps(dict(code.kwargs), default=repr)) if code else {},
+    }
 
 
 # ---- where it comes from
@@ -207,6 +251,14 @@ def _checked(model: Path, sha256: str) -> str:
             )
         )
     return found
+
+
+def _refuse_another(package: Package, origin: _Origin) -> None:
+    """Refuse a zip that is not, or no longer, the one whose checksum was compared and goes into the record."""
+    if package.files.whole() != origin.sha256:
+        raise PackageError(
+            say("{path}: {file} was changed meanwhile.", path=origin.path, file=origin.path.name)
+        )
 
 
 def _refuse_overlap(source: Path, out: Path) -> None:
@@ -279,7 +331,7 @@ def _said(package: Package) -> dict[str, Any]:
 # ---- what it can do
 
 
-def _tried(package: Package, code: Trust) -> tuple[dict[str, float], dict[str, str]]:
+def _tried(package: Package) -> tuple[dict[str, float], dict[str, str]]:
     """Weight formats that run, with the difference to the test output; and those that do not, with the reason."""
     script, problem = _script(package)
     model, reasons = described(package)
@@ -291,7 +343,7 @@ def _tried(package: Package, code: Trust) -> tuple[dict[str, float], dict[str, s
                 reasons="; ".join(reasons[:3])[:600].rstrip("."),
             )
         )
-    ran = running.run_all(package, tensors(package), model, script, problem, code)
+    ran = running.run_all(package, tensors(package), model, script, problem, "consented")
     runs: dict[str, float] = {}
     left: dict[str, str] = {}
     wrong = []
@@ -318,10 +370,10 @@ def _tried(package: Package, code: Trust) -> tuple[dict[str, float], dict[str, s
     return runs, left
 
 
-def _uses(folder: Path, named: Path, *, trust_code: bool) -> tuple[tuple[str, ...], dict[str, str]]:
+def _uses(folder: Path, named: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     tries: dict[str, Callable[[Path], object]] = {
-        "pixels": lambda path: read_foreign_network(path, trust_code=trust_code),
-        "classes": lambda path: read_own(path) or read_foreign_classifier(path, trust_code=trust_code),
+        "pixels": read_foreign_network,
+        "classes": lambda path: read_own(path) or read_foreign_classifier(path),
         "weights": read_source,
     }
     usable, reasons = [], {}

@@ -22,7 +22,7 @@ from torch import Tensor
 from mikata.language import say
 from mikata.networks.torchscript import ScriptedModule, is_torchscript, read_modules
 
-_LARGEST_CODE = 16 * 2**20  # bytes of all code together; that of networks is well below one
+_LARGEST_CODE = 4 * 2**20  # bytes of all code together; that of networks is well below one
 
 _DAMAGE = (
     pickle.UnpicklingError, zipfile.BadZipFile, struct.error, zlib.error, RuntimeError, EOFError, ValueError,
@@ -72,10 +72,11 @@ class Script:
 
     def to(self, device: torch.device) -> Script:
         """The same with its tensors on a device."""
+        known: dict[int, Any] = {}
         return replace(
             self,
-            top=_moved(self.top, device, 0),
-            constants=tuple(_moved(c, device, 0) for c in self.constants),
+            top=_moved(self.top, device, 0, known),
+            constants=tuple(_moved(c, device, 0, known) for c in self.constants),
         )
 
     def devices(self) -> frozenset[str]:
@@ -176,29 +177,38 @@ def _functions(archive: zipfile.ZipFile) -> dict[str, ast.FunctionDef]:
 _DEEPEST = 64
 
 
-def _moved(value: Any, device: torch.device, depth: int) -> Any:
+def _moved(value: Any, device: torch.device, depth: int, known: dict[int, Any]) -> Any:
     if depth > _DEEPEST:
         raise UnreadableError(say("it is damaged or too deeply nested"))
+    if id(value) in known:  # one value may stand in many places, and so may those in it
+        return known[id(value)]
+    made: Any = value
     if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, ScriptedModule):
-        other = type(value)()
-        other.attributes = {key: _moved(v, device, depth + 1) for key, v in value.attributes.items()}
-        return other
-    if isinstance(value, list | tuple):
-        return type(value)(_moved(item, device, depth + 1) for item in value)
-    if isinstance(value, dict):
-        return {key: _moved(item, device, depth + 1) for key, item in value.items()}
-    return value
+        made = value.to(device)
+    elif isinstance(value, ScriptedModule):
+        made = type(value)()
+        made.attributes = {key: _moved(v, device, depth + 1, known) for key, v in value.attributes.items()}
+    elif isinstance(value, list | tuple):
+        made = type(value)(_moved(item, device, depth + 1, known) for item in value)
+    elif isinstance(value, dict):
+        made = {key: _moved(item, device, depth + 1, known) for key, item in value.items()}
+    known[id(value)] = made
+    return made
 
 
-def _modules(module: ScriptedModule, prefix: str = "", depth: int = 0) -> list[tuple[str, ScriptedModule]]:
-    if depth > _DEEPEST:
-        raise UnreadableError(say("it is damaged or too deeply nested"))
-    if not hasattr(module, "attributes"):
-        raise UnreadableError(say("it holds a module without attributes"))
-    found = [(prefix, module)]
-    for name, value in module.attributes.items():
-        if isinstance(value, ScriptedModule):
-            found += _modules(value, f"{prefix}{name}.", depth + 1)
+_MOST_MODULES = 100_000  # by all their names: one module may stand in many places, and so may those in it
+
+
+def _modules(module: ScriptedModule) -> list[tuple[str, ScriptedModule]]:
+    found: list[tuple[str, ScriptedModule]] = []
+    left = [("", module, 0)]
+    while left:
+        prefix, one, depth = left.pop()
+        if depth > _DEEPEST or len(found) > _MOST_MODULES:
+            raise UnreadableError(say("it is damaged or too deeply nested"))
+        if not hasattr(one, "attributes"):
+            raise UnreadableError(say("it holds a module without attributes"))
+        found.append((prefix, one))
+        inner = [(k, v) for k, v in one.attributes.items() if isinstance(v, ScriptedModule)]
+        left += [(f"{prefix}{name}.", value, depth + 1) for name, value in reversed(inner)]
     return found

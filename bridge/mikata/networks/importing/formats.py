@@ -15,6 +15,7 @@ from mikata.language import say
 from mikata.networks.importing import interpreter
 from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, read_script
 from mikata.networks.importing.libraries import arguments, library_network, own_network
+from mikata.networks.importing.onnx_files import LARGEST as LARGEST_ONNX
 from mikata.networks.importing.onnx_session import OnnxSession
 from mikata.networks.importing.package_code import Trust, loaded_script, package_network
 from mikata.networks.importing.reading import Package
@@ -39,7 +40,7 @@ class WalkedScript:
 
     def __init__(self, script: Script) -> None:
         self._scripts = {torch.device("cpu"): script}
-        self._plans: interpreter.Plans = set()
+        self._plans: interpreter.Plans = {}
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As `Runs`."""
@@ -97,6 +98,9 @@ def network_of(package: Package, kind: str, *, code: Trust = "consented") -> Run
         case "torchscript":
             return WalkedScript(read_script(package.files.read(source)))
         case "onnx":
+            size = package.files.size(source)
+            if size > LARGEST_ONNX:
+                raise NotRunError(say("its ONNX file is too large ({size} bytes)", size=size))
             return OnnxSession(package.files.read(source))
     raise NotRunError(say("{kind} is not run by Mikata", kind=kind))
 

@@ -2,78 +2,37 @@
 
 ``torch.jit.load`` runs code of the file at once, and the file's code may name operations that write files. Here only
 assignments, branches, loops and calls of the file's own functions are followed, and of torch's operations only those
-in `PURE`, which take and give tensors and plain values. Whatever else a file names is refused by its name.
+in `PURE`, which take and give tensors and plain values, with arguments that `refuse_odd` lets through. Whatever else a
+file names is refused by its name. Every result is planned by its shape before there is memory for it, and what a run may
+take is bounded (`mikata.networks.importing.limits`).
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mikata.language import say
+from mikata.networks.importing import limits
 from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, dotted
+from mikata.networks.importing.limits import Clock, Held, Plans, items_of, new_bytes, numel, refuse_work
+from mikata.networks.importing.plain_values import (
+    ALWAYS_PLAIN,
+    NUMBERS,
+    PLAIN,
+    PRIMITIVES,
+    items,
+    number,
+    small,
+)
+from mikata.networks.importing.pure import DTYPES, INSTEAD, PURE, refuse_odd
 from mikata.networks.importing.refusals import first_line
 from mikata.networks.memory import is_out_of_memory
 from mikata.networks.torchscript import ScriptedModule
-
-PURE = frozenset(
-    """abs acos adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d add add_ addcdiv
-    addcmul addmm all alpha_dropout amax amin any arange argmax argmin argsort as_tensor asin atan atan2 avg_pool1d
-    avg_pool2d avg_pool2d_backward avg_pool3d baddbmm batch_norm bilinear bitwise_and bitwise_not bitwise_or bmm
-    broadcast_tensors broadcast_to bucketize cat ceil celu chunk clamp clamp_ clamp_max clamp_max_ clamp_min
-    clamp_min_ clone concat constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose1d conv_transpose2d
-    conv_transpose3d convolution convolution_backward copy_ cos cosh cross cumprod cumsum detach diag diagonal dim
-    div div_ dot dropout dropout_ einsum elu elu_ embedding empty empty_like eq erf exp expand expand_as expm1 eye
-    fill fill_ flatten flip floor floor_divide fmod frac full full_like gather ge gelu gelu_backward glu grid_sampler
-    grid_sampler_2d group_norm gt hardshrink hardsigmoid hardsigmoid_ hardsigmoid_backward hardswish hardswish_
-    hardswish_backward hardtanh hardtanh_ hardtanh_backward im2col index index_put index_select instance_norm
-    is_floating_point isfinite isinf isnan item kthvalue layer_norm le leaky_relu leaky_relu_ leaky_relu_backward
-    lerp linear linspace log log10 log1p log2 log_sigmoid log_softmax logical_and logical_not logical_or logsumexp
-    lt masked_fill masked_fill_ matmul max max_pool1d max_pool2d max_pool2d_with_indices
-    max_pool2d_with_indices_backward max_pool3d maximum mean median meshgrid min minimum mish mm movedim mul mul_
-    multiply mv narrow native_batch_norm native_batch_norm_backward native_group_norm native_layer_norm ne neg new_empty
-    new_full new_ones new_zeros norm numel one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle pow prelu
-    prod reciprocal reflection_pad1d reflection_pad2d relu relu6 relu6_ relu_ remainder repeat repeat_interleave
-    replication_pad2d replication_pad3d reshape reshape_as roll round rsqrt rsub scalar_tensor scatter scatter_add
-    select select_backward selu selu_ sigmoid sigmoid_ sigmoid_backward sign silu silu_ silu_backward sin sinh size slice
-    slice_backward softmax softplus softshrink sort split split_with_sizes sqrt square squeeze squeeze_ stack
-    std std_mean sub sub_ sum t tan tanh tanh_ tanh_backward tensor tensor_split threshold threshold_backward tile to
-    topk transpose tril triu true_divide type_as unbind unflatten unfold unsqueeze unsqueeze_ upsample_bicubic2d
-    upsample_bilinear2d upsample_bilinear2d_backward upsample_linear1d upsample_nearest1d upsample_nearest2d
-    upsample_nearest2d_backward upsample_nearest3d upsample_trilinear3d var var_mean view view_as where zero_ zeros
-    zeros_like _convolution _softmax _log_softmax _softmax_backward_data _adaptive_avg_pool2d
-    _adaptive_avg_pool2d_backward _to_copy _unsafe_view rms_norm scaled_dot_product_attention
-    _upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_nearest_exact2d _native_batch_norm_legit_no_training alias""".split()
-)
-"""Operations of torch (aten) that take and give tensors and plain values, and touch nothing else."""
-
-_PLAIN: Mapping[str, Callable[..., Any]] = {
-    "len": len, "__getitem__": operator.getitem, "__contains__": operator.contains, "__is__": operator.is_,
-    "__isnot__": operator.is_not, "__not__": operator.not_, "eq": operator.eq, "ne": operator.ne,
-    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "add": operator.add,
-    "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "floordiv": operator.floordiv,
-    "remainder": operator.mod, "neg": operator.neg, "Int": int, "Float": float, "Bool": bool, "floor": lambda v: int(v // 1),
-    "ceil": lambda v: -int(-v // 1), "list": list, "append": lambda items, item: [items.append(item), items][1],
-    "__and__": operator.and_, "__or__": operator.or_, "ScalarImplicit": lambda v: v.item(),
-    "IntImplicit": lambda v: int(v), "FloatImplicit": lambda v: float(v), "format": lambda *_: "", "warn": lambda *_: None,
-    "max": max, "min": min, "str": str,
-}  # fmt: skip
-"""What TorchScript calls on numbers, lists and None."""
-
-_ALWAYS_PLAIN = frozenset(
-    "len __getitem__ __contains__ __is__ __isnot__ __not__ Int Float Bool list append ScalarImplicit IntImplicit "
-    "FloatImplicit format warn".split()
-)
-
-_PRIM: Mapping[str, Callable[..., Any]] = {
-    "NumToTensor": torch.tensor, "dtype": lambda x: x.dtype, "device": lambda x: x.device, "min": min, "max": max,
-    "layout": lambda x: x.layout, "unchecked_unwrap_optional": lambda x: x, "is_cuda": lambda x: x.is_cuda,
-}  # fmt: skip
 
 _BINARY = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -87,12 +46,15 @@ _COMPARED = {
 _MOST_STEPS = 1_000_000
 _DEEPEST_CALL = 64
 _MOST_PLANS = 10_000
+_LARGEST_PLAN = 1000  # items of arguments that are worth keeping
 _LARGEST_TENSOR = 2**29  # numbers: 2 GB
 
 
 def unknown_operations(script: Script) -> list[str]:
     """Operations that the code names and :func:`run` does not: it may have them in branches that it never takes."""
-    known = {f"torch.{name}" for name in (*PURE, *_PLAIN, "tensor")} | {f"ops.prim.{name}" for name in _PRIM}
+    known = {f"torch.{name}" for name in (*PURE, *PLAIN, "tensor")} | {
+        f"ops.prim.{name}" for name in PRIMITIVES
+    }
     return sorted(script.operations - known - {"ops.prim.RaiseException", "torch.device"})
 
 
@@ -101,10 +63,6 @@ class _Returned(Exception):
 
     def __init__(self, value: Any) -> None:
         self.value = value
-
-
-Plans = set[Any]
-"""Operations, with the shapes and numbers they were given, whose results are known to fit the memory."""
 
 
 def run(script: Script, inputs: list[Tensor], plans: Plans | None = None) -> list[Tensor]:
@@ -126,7 +84,7 @@ def run(script: Script, inputs: list[Tensor], plans: Plans | None = None) -> lis
     """
     try:
         with torch.inference_mode():
-            found = _Walker(script, inputs[0].device, set() if plans is None else plans).method(
+            found = _Walker(script, inputs[0].device, {} if plans is None else plans).method(
                 script.top, "forward", [x.clone() for x in inputs], {}
             )
     except UnreadableError:
@@ -150,6 +108,9 @@ class _Walker:
         self._device = device
         self._steps = 0
         self._depth = 0
+        self._made = 0
+        self._held = Held()
+        self._clock = Clock()
 
     def method(self, module: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if not isinstance(module, ScriptedModule):
@@ -186,6 +147,7 @@ class _Walker:
         self._steps += 1
         if self._steps > _MOST_STEPS:
             raise UnreadableError(say("it takes more than {count} steps", count=_MOST_STEPS))
+        self._clock.check()
         match statement:
             case ast.Assign(targets=[target], value=value):
                 self._assign(target, self._value(value, names), names)
@@ -218,14 +180,14 @@ class _Walker:
         match node:
             case ast.Call(func=ast.Name(id="range"), args=args):
                 return range(*(int(self._value(arg, names)) for arg in args))
-        return list(self._value(node, names))
+        return list(items(self._value(node, names)))
 
     def _assign(self, target: ast.expr, value: Any, names: dict[str, Any]) -> None:
         match target:
             case ast.Name(id=name):
                 names[name] = value
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
-                for part, item in zip(targets, value, strict=True):
+                for part, item in zip(targets, items(value), strict=True):
                     self._assign(part, item, names)
             case _:
                 raise UnreadableError(
@@ -242,19 +204,27 @@ class _Walker:
                 if name not in names:
                     raise UnreadableError(say("it names {name}, which it does not have", name=name))
                 return names[name]
-            case ast.List(elts=items):
-                return [self._value(item, names) for item in items]
-            case ast.Tuple(elts=items):
-                return tuple(self._value(item, names) for item in items)
+            case ast.List(elts=parts):
+                return self._counted([self._value(part, names) for part in parts])
+            case ast.Tuple(elts=parts):
+                return self._counted(tuple(self._value(part, names) for part in parts))
             case ast.UnaryOp(op=ast.USub(), operand=inner):
-                return -self._value(inner, names)
+                value = self._value(inner, names)
+                return self._operation("neg", [value], {}) if isinstance(value, Tensor) else -number(value)
             case ast.UnaryOp(op=ast.Not(), operand=inner):
                 return not self._value(inner, names)
             case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _BINARY:
-                a, b = self._value(left, names), self._value(right, names)
-                return _small(_BINARY[type(kind)](_number(a), _number(b)))
+                a, b = number(self._value(left, names)), number(self._value(right, names))
+                if isinstance(a, Tensor) or isinstance(b, Tensor):
+                    return self._operation(_TENSOR_BINARY[type(kind)], [a, b], {})
+                return small(_BINARY[type(kind)](a, b))
             case ast.Compare(left=left, ops=[kind], comparators=[right]) if type(kind) in _COMPARED:
-                return _COMPARED[type(kind)](self._value(left, names), self._value(right, names))
+                values = [self._value(left, names), self._value(right, names)]
+                if not isinstance(kind, ast.Is | ast.IsNot):
+                    if any(isinstance(value, Tensor) for value in values):
+                        return self._operation(_TENSOR_COMPARED[type(kind)], values, {})
+                    self._steps += items_of(values) // 16
+                return _COMPARED[type(kind)](*values)
             case ast.IfExp(test=test, body=body, orelse=other):
                 return self._value(body if self._value(test, names) else other, names)
             case ast.BoolOp(op=ast.And(), values=parts):
@@ -262,7 +232,7 @@ class _Walker:
             case ast.BoolOp(op=ast.Or(), values=parts):
                 return any(self._value(part, names) for part in parts)
             case ast.Subscript(value=inner, slice=index):
-                return self._value(inner, names)[self._value(index, names)]
+                return items(self._value(inner, names))[self._value(index, names)]
             case ast.Attribute():
                 return self._attribute(node, names)
             case ast.Call():
@@ -286,7 +256,7 @@ class _Walker:
             case "uninitialized":
                 return None
             case "range":
-                return _small(self._range(node, names))
+                return self._counted(small(self._range(node, names)))
         args = [self._value(argument, names) for argument in node.args]
         kwargs = {str(item.arg): self._value(item.value, names) for item in node.keywords}
         match name:
@@ -303,6 +273,7 @@ class _Walker:
             case str() if name.startswith("torch."):
                 return self._operation(name.removeprefix("torch."), args, kwargs)
             case "ops.prim.RaiseException":
+                items_of(args)
                 raise UnreadableError(say("it stops with '{reason}'", reason=str(args[0])[:200]))
             case str() if name.startswith("ops."):
                 return _primitive(name, args)
@@ -315,42 +286,105 @@ class _Walker:
             return self._function(called.name, args, kwargs)
         raise UnreadableError(say("it calls something that is no function"))
 
+    def _counted(self, made: Any) -> Any:
+        """A list, tuple or text, whose length counts."""
+        self._made += len(made)
+        if self._made > limits.MOST_ITEMS:
+            raise UnreadableError(say("it makes a list of {count} items", count=self._made))
+        return made
+
     def _operation(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        plain = not any(_has_tensor(arg) for arg in (*args, *kwargs.values()))
-        if name in _PLAIN and (name in _ALWAYS_PLAIN or plain):
-            if name == "mul":  # a list times a number would be as long as it likes
-                args = [_number(arg) for arg in args]
-            return _small(_PLAIN[name](*args))
+        self._clock.check()
+        count = 0 if name in _AT_A_GLANCE else items_of([*args, *kwargs.values()])
+        self._steps += count // 16
+        if name in PLAIN and (name in ALWAYS_PLAIN or not any(map(_has_tensor, (*args, *kwargs.values())))):
+            if name in NUMBERS:  # a list times a number would be as long as it likes, and so would a text
+                args = [number(arg) for arg in args]
+            made = small(PLAIN[name](*args))
+            fresh = isinstance(made, list | tuple | str) and name not in ("__getitem__", "append")
+            return self._counted(made) if fresh else made
         if name not in PURE:
             raise UnreadableError(
                 say("it names operations that are not known to be harmless ({names})", names=f"torch.{name}")
             )
         if name == "tensor":
-            return torch.tensor(args[0])
+            result = torch.tensor(args[0])
+            _refuse_odd_tensor(name, result, self._device)
+            self._held.hold(result)
+            return result
         operation = getattr(torch.ops.aten, name)
-        key = (name, _shapes(args), _shapes(list(kwargs.items())))
-        if key not in self._planned:
-            _refuse_large(name, _planned(operation, name, args, kwargs))
-            if len(self._planned) < _MOST_PLANS:
-                self._planned.add(key)
-        result = operation(*args, **kwargs)
-        _refuse_large(name, result)  # what could not be planned
+        known = count <= _LARGEST_PLAN and name not in _BY_NUMBERS
+        key = (name, _shapes(args), _shapes(list(kwargs.items()))) if known else None
+        if name in _ALWAYS_JUDGED or key not in self._planned:
+            refuse_odd(name, args, kwargs)
+        if key is None or key not in self._planned:
+            size = self._plan(operation, name, args, kwargs)
+            if key is not None and len(self._planned) < _MOST_PLANS:
+                self._planned[key] = size
+        else:
+            size = self._planned[key]
+        self._held.refuse(size)
+        result = INSTEAD.get(name, operation)(*args, **kwargs)
+        _refuse_large(name, result)
+        for tensor in result if isinstance(result, list | tuple) else [result]:
+            if isinstance(tensor, Tensor):
+                _refuse_odd_tensor(name, tensor, self._device)
+                self._held.hold(tensor)
         return result
 
+    def _plan(self, operation: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+        """Bytes that the result will take; refuses results that would be too large or take too long."""
+        given, count = limits.counted(name, args, kwargs)
+        if count >= 0:
+            if count > _LARGEST_TENSOR:
+                raise _too_large(name, count)
+            return 8 * count
+        empty = [_without_numbers(value) for value in given]
+        try:
+            planned = _planned(operation, name, empty, kwargs)
+        # what the operation itself would complain of
+        except Exception as error:
+            raise UnreadableError(
+                say("an operation in it fails ({reason})", reason=first_line(error))
+            ) from error
+        _refuse_large(name, planned)
+        refuse_work(name, args, planned)
+        return new_bytes(planned, empty)
+
+
+_AT_A_GLANCE = frozenset("len __getitem__ append __is__ __isnot__ __not__".split())
+"""Plain operations that do not go through a list."""
+
+_BY_NUMBERS = frozenset("index index_put repeat_interleave one_hot item".split())
+"""Operations whose result's size depends on numbers: what was right for others is not for these."""
+
+_ALWAYS_JUDGED = frozenset("grid_sampler grid_sampler_2d tensor_split".split())
+"""Operations whose arguments' numbers are judged."""
+
+_KNOWN_DTYPES = frozenset(DTYPES.values())
+
+_TENSOR_BINARY = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floor_divide", ast.Mod: "remainder",
+}  # fmt: skip
+_TENSOR_COMPARED = {
+    ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge",
+}  # fmt: skip
 
 _MAKERS = frozenset("arange empty eye full linspace ones scalar_tensor zeros".split())
 
 
 def _planned(operation: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """What an operation would give, without its numbers and their memory; None where that cannot be known."""
+    """What an operation would give, without its numbers and their memory.
+
+    Parameters
+    ----------
+    args:
+        Without their numbers too.
+    """
     planned = {key: _without_numbers(value) for key, value in kwargs.items()}
     if name in _MAKERS:
         planned["device"] = torch.device("meta")
-    try:
-        return operation(*map(_without_numbers, args), **planned)
-    # shapes that depend on the numbers, and whatever else the operation itself will complain of
-    except Exception:
-        return None
+    return operation(*args, **planned)
 
 
 def _shapes(value: Any) -> Any:
@@ -374,19 +408,19 @@ def _without_numbers(value: Any) -> Any:
 
 def _refuse_large(name: str, result: Any) -> None:
     for tensor in result if isinstance(result, list | tuple) else [result]:
-        if isinstance(tensor, Tensor) and tensor.numel() > _LARGEST_TENSOR:
-            raise TooLargeError(
-                say("{operation} in it gives {count} numbers at once", operation=name, count=tensor.numel())
-            )
+        if isinstance(tensor, Tensor) and numel(tensor) > _LARGEST_TENSOR:
+            raise _too_large(name, numel(tensor))
 
 
-def _small(value: Any) -> Any:
-    """A number that fits torch's 64 bits, or a list that fits the memory; a range becomes a list."""
-    if isinstance(value, range | list | str) and len(value) > _MOST_STEPS:
-        raise UnreadableError(say("it makes a list of {count} items", count=len(value)))
-    if isinstance(value, int) and abs(value) >= 2**63:
-        raise UnreadableError(say("it makes a number of more than 64 bits"))
-    return list(value) if isinstance(value, range) else value
+def _too_large(name: str, count: int) -> TooLargeError:
+    return TooLargeError(say("{operation} in it gives {count} numbers at once", operation=name, count=count))
+
+
+def _refuse_odd_tensor(name: str, tensor: Tensor, device: torch.device) -> None:
+    """Refuse tensors that kernels treat in ways of their own: sparse, quantised, complex, or elsewhere."""
+    plain = tensor.layout == torch.strided and tensor.dtype in _KNOWN_DTYPES
+    if not plain or tensor.device.type not in (device.type, "cpu"):
+        raise UnreadableError(say("{operation} in it gives an unusual kind of tensor", operation=name))
 
 
 class _Named:
@@ -398,11 +432,12 @@ class _Named:
 
 def _primitive(name: str, args: list[Any]) -> Any:
     last = name.removeprefix("ops.prim.")
-    if last not in _PRIM or not name.startswith("ops.prim."):
+    if last not in PRIMITIVES or not name.startswith("ops.prim."):
         raise UnreadableError(
             say("it names operations that are not known to be harmless ({names})", names=name)
         )
-    return _PRIM[last](*args)
+    items_of(args)
+    return PRIMITIVES[last](*args)
 
 
 def _member(value: Any, name: str) -> Any:
@@ -410,12 +445,6 @@ def _member(value: Any, name: str) -> Any:
     if isinstance(value, ScriptedModule) and name in value.attributes:
         return value.attributes[name]
     raise UnreadableError(say("it names {name}, which it does not have", name=name))
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, int | float | Tensor):
-        return value
-    raise UnreadableError(say("it reckons with something that is no number"))
 
 
 def _has_tensor(value: Any) -> bool:

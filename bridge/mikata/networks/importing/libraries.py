@@ -20,7 +20,10 @@ from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
 
 LIBRARIES = ("torchvision.models", "timm", "monai.networks.nets", "segmentation_models_pytorch")
-"""Libraries whose networks are built by name; all of them make nothing but networks from plain numbers and names."""
+"""Libraries whose networks are built by name: classes of networks, and the builders that a library lists as such.
+
+Other functions of theirs write, load or fetch files, some under names that do not tell.
+"""
 
 _DOWNLOADING = (
     "pretrained",
@@ -29,6 +32,10 @@ _DOWNLOADING = (
     "weights_backbone",
     "checkpoint_path",
     "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "cache_dir",
+    "progress",
+    "model_dir",
 )
 
 _OWN: tuple[ModuleType, ...] = (architecture,)
@@ -46,7 +53,8 @@ def library_network(entry: Mapping[str, Any]) -> torch.nn.Module:
     Raises
     ------
     NotRunError
-        If it is none of these, the library is not installed, or an argument is no plain value or would download.
+        If it is none of these, no network, the library is not installed, or an argument is no plain value or would
+        download.
     """
     place, name = _named(entry)
     library = library_of(entry)
@@ -67,12 +75,45 @@ def library_network(entry: Mapping[str, Any]) -> torch.nn.Module:
                 "{library} cannot build {name} ({reason})", library=place, name=name, reason=first_line(error)
             )
         ) from error
-    home = str(getattr(made, "__module__", ""))
-    is_network = (inspect.isclass(made) and issubclass(made, torch.nn.Module)) or inspect.isfunction(made)
-    # functions that load or fetch are no networks, whatever they return
-    if name.startswith(("_", "from_", "load", "get_weight")) or not _within(home, library) or not is_network:
+    if not _is_network(made, library, kwargs):
         raise NotRunError(say("{library} has no network {name}", library=place, name=name))
     return built(made, name, place, _without_downloads(made, kwargs))
+
+
+def _is_network(made: Any, library: str, kwargs: Mapping[str, Any]) -> bool:
+    """Whether it is a class of networks of a library, or one of its registered builders."""
+    if inspect.isclass(made):
+        # classes that look a network up by name in another library would take any function there
+        takes_names = library.startswith("monai") and {"model_name", "backbone"} & set(kwargs)
+        return issubclass(made, torch.nn.Module) and _within(made.__module__, library) and not takes_names
+    if not inspect.isfunction(made):
+        return False
+    match library:
+        case "torchvision.models":
+            return made in _torchvision_builders()
+        case "timm":
+            return _is_of_timm(made, kwargs)
+        case "segmentation_models_pytorch":
+            import segmentation_models_pytorch
+
+            return made is segmentation_models_pytorch.create_model
+    return False
+
+
+@lru_cache(maxsize=1)
+def _torchvision_builders() -> frozenset[Any]:
+    from torchvision.models import get_model_builder, list_models
+
+    return frozenset(get_model_builder(name) for name in list_models() if not name.startswith("quantized_"))
+
+
+def _is_of_timm(made: Any, kwargs: Mapping[str, Any]) -> bool:
+    import timm
+
+    if made is timm.create_model:
+        name = str(kwargs.get("model_name", "")).partition(".")[0]  # after the dot: whose weights
+        return timm.is_model(name)
+    return timm.is_model(made.__name__) and made is timm.model_entrypoint(made.__name__)
 
 
 def _without_downloads(made: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -126,6 +167,8 @@ def own_network(package: Package, entry: Mapping[str, Any]) -> torch.nn.Module |
     module = _own_modules().get(hashlib.sha256(package.files.read(file)).hexdigest())
     made = getattr(module, name, None)
     if module is None or not (inspect.isclass(made) and issubclass(made, torch.nn.Module)):
+        return None
+    if made.__module__ != module.__name__:
         return None
     return built(made, name, file, arguments(entry))
 

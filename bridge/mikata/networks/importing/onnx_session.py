@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor
 
 from mikata.language import say
+from mikata.networks.importing import limits
 from mikata.networks.importing.code import TooLargeError
+from mikata.networks.importing.onnx_files import refuse_other_files
 from mikata.networks.importing.refusals import NotRunError, first_line
 
 _ERRORS_ONLY = 3  # of onnxruntime's levels of messages
@@ -36,7 +39,7 @@ def session_of(data: bytes) -> Any:
     """An `onnxruntime.InferenceSession` of a file's content.
 
     With as many threads as torch has, which are not left spinning between two images; only errors are printed; nothing is
-    sent to its maker, and files that the network names beside itself are not opened.
+    sent to its maker, and a network that names other files is not loaded.
 
     Raises
     ------
@@ -51,16 +54,25 @@ def session_of(data: bytes) -> Any:
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # from bytes: files that the network names are then not opened
-    return runtime.InferenceSession(data, sess_options=options, providers=["CPUExecutionProvider"])
+    # what is constant would be reckoned while it is loaded, which nothing stops
+    return runtime.InferenceSession(
+        data,
+        sess_options=options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["ConstantFolding"],
+    )
 
 
 class OnnxSession:
-    """An ONNX network on the CPU; see `mikata.networks.importing.formats.Runs`."""
+    """An ONNX network on the CPU, stopped where a run takes longer than `limits.MOST_SECONDS`.
+
+    See `mikata.networks.importing.formats.Runs`.
+    """
 
     def __init__(self, data: bytes) -> None:
         if importlib.util.find_spec("onnxruntime") is None:
             raise NotRunError(say("onnxruntime is not installed (pip install mikata[onnx])"))
+        refuse_other_files(data)
         try:
             self._session = session_of(data)
         except Exception as error:
@@ -80,14 +92,22 @@ class OnnxSession:
                 )
             )
         device = inputs[0].device
-        fed = {
-            name: _fed(value, kind) for (name, kind), value in zip(self._inputs, inputs, strict=True)
-        }
+        fed = {name: _fed(value, kind) for (name, kind), value in zip(self._inputs, inputs, strict=True)}
+        options: Any = importlib.import_module("onnxruntime").RunOptions()
+        timer = threading.Timer(limits.MOST_SECONDS, lambda: setattr(options, "terminate", True))
+        timer.daemon = True
+        timer.start()
         try:
-            found = self._session.run(None, fed)
+            found = self._session.run(None, fed, options)
         except Exception as error:
+            if options.terminate:
+                raise NotRunError(
+                    say("it takes longer than {count:.0f} seconds", count=limits.MOST_SECONDS)
+                ) from error
             kind = TooLargeError if "allocate" in str(error).lower() else NotRunError
             raise kind(say("onnxruntime cannot run it ({reason})", reason=first_line(error))) from error
+        finally:
+            timer.cancel()
         if not all(isinstance(output, np.ndarray) for output in found):
             raise NotRunError(say("it gives something else than tensors"))
         return [torch.from_numpy(output).to(device) for output in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import sys
 from collections.abc import Mapping
@@ -12,28 +13,42 @@ from typing import Any, Literal
 import torch
 
 from mikata.language import say
-from mikata.networks.importing.consents import consented
+from mikata.networks.importing.consents import Thing, consented
 from mikata.networks.importing.libraries import architecture_file, arguments, built
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
 
 Trust = Literal["never", "consented", "now"]
-"""Whether code of a package may run: never, where the user has consented to this very content, or by the caller's word."""
+"""Whether code of a package may run: never, where the user has consented to this very thing, or by the caller's word."""
 
 _LARGEST_CODE = 2**22
 
 
-def code_files(package: Package) -> dict[str, str]:
-    """Files of the package that need consent, with their SHA-256: a state dict's architecture, and TorchScript.
+def architecture_code(package: Package) -> Thing | None:
+    """What a state dict's architecture would run of the package; None where it is no file of it."""
+    entry = package.weights.get("pytorch_state_dict", {})
+    file, _, _ = architecture_file(package, entry)
+    if not package.has(file):
+        return None
+    return _architecture(package, entry, package.files.read(file, _LARGEST_CODE))
 
-    TorchScript needs it only where it does more than is known to be harmless (`mikata.networks.importing.interpreter`).
+
+def script_code(package: Package) -> Thing | None:
+    """TorchScript as torch would load it; None where there is none.
+
+    It is run so only where it does more than is known to be harmless (`mikata.networks.importing.interpreter`).
     """
-    found = {}
-    state = package.weights.get("pytorch_state_dict", {})
-    for file in (architecture_file(package, state)[0], package.source(package.weights.get("torchscript"))):
-        if package.has(file):
-            found[file] = hashlib.sha256(package.files.read(file)).hexdigest()
-    return found
+    file = package.source(package.weights.get("torchscript"))
+    return _script(file, package.files.read(file)) if package.has(file) else None
+
+
+def _architecture(package: Package, entry: Mapping[str, Any], data: bytes) -> Thing:
+    file, name, _ = architecture_file(package, entry)
+    return Thing("architecture", file, hashlib.sha256(data).hexdigest(), name, arguments(entry))
+
+
+def _script(file: str, data: bytes) -> Thing:
+    return Thing("torchscript", file, hashlib.sha256(data).hexdigest())
 
 
 def package_network(package: Package, entry: Mapping[str, Any], *, code: Trust) -> torch.nn.Module:
@@ -53,10 +68,10 @@ def package_network(package: Package, entry: Mapping[str, Any], *, code: Trust) 
     if not package.has(file):
         raise NotRunError(say("the file {file} is not in the package", file=file or "-"))
     data = package.files.read(file, _LARGEST_CODE)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if stated and stated.lower() != sha256:
+    thing = _architecture(package, entry, data)
+    if stated and stated.lower() != thing.sha256:
         raise NotRunError(say("{file} does not match its checksum", file=file))
-    if not _allowed(sha256, code):
+    if not _allowed(thing, code):
         raise NotRunError(
             say(
                 "its network is built by code in the package, {file}, which is not run unless you consent: read that "
@@ -65,10 +80,13 @@ def package_network(package: Package, entry: Mapping[str, Any], *, code: Trust) 
                 file=file,
             )
         )
-    made = getattr(_module(file, data, sha256), name, None)
-    if not callable(made):
+    module = _module(file, data, thing.sha256)
+    made = getattr(module, name, None)
+    is_network = (inspect.isclass(made) and issubclass(made, torch.nn.Module)) or inspect.isfunction(made)
+    # what it has imported from elsewhere may do anything, whoever has read the file
+    if not is_network or made.__module__ != module.__name__:
         raise NotRunError(say("{library} has no network {name}", library=file, name=name))
-    return built(made, name, file, arguments(entry))
+    return built(made, name, file, thing.kwargs)
 
 
 def loaded_script(package: Package, source: str, *, code: Trust) -> torch.nn.Module | None:
@@ -80,7 +98,7 @@ def loaded_script(package: Package, source: str, *, code: Trust) -> torch.nn.Mod
         If torch cannot load it.
     """
     data = package.files.read(source)
-    if not _allowed(hashlib.sha256(data).hexdigest(), code):
+    if not _allowed(_script(source, data), code):
         return None
     try:
         network: torch.nn.Module = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
@@ -91,8 +109,8 @@ def loaded_script(package: Package, source: str, *, code: Trust) -> torch.nn.Mod
     return network.eval()
 
 
-def _allowed(sha256: str, code: Trust) -> bool:
-    return code == "now" or (code == "consented" and consented(sha256))
+def _allowed(thing: Thing, code: Trust) -> bool:
+    return code == "now" or (code == "consented" and consented(thing))
 
 
 def _module(file: str, data: bytes, sha256: str) -> ModuleType:

@@ -7,6 +7,7 @@ weights, 18 TorchScript (`scripted`). Each is a function of its own that gives o
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -19,6 +20,7 @@ from mikata.packaging.checks.findings import Finding
 
 _SPACE = frozenset("bcxyz")
 _LARGE_STEP = 64  # px: many an image is smaller than the next one
+_LARGEST_PLAN = 7000 * 7000  # px: that deepImageJ's plan was seen to end for
 _STORED = ("uint8", "uint16", "float32")
 _CALIBRATED = re.compile(r"\bHU\b|Hounsfield|Bq\s*/\s*m|\bSUV\b|calibrated", re.IGNORECASE)
 _RAW_UNITS = ("", "arbitrary unit", "grey", "px", "pixel")
@@ -183,6 +185,20 @@ def sizes(found: Sequence[Tensor]) -> Finding:
             say("min is no multiple of step: {axes}.", axes=_axes(off)),
             say("deepImageJ makes tiles of whole steps, which then do not fit the network."),
             say("Give min the next multiple of step, and check that the network takes that size."),
+        )
+    endless = [
+        t.name
+        for t in found
+        if not t.output
+        and math.prod(a.fixed or a.smallest or 1 for a in t.axes if a.letter in "xy") > _LARGEST_PLAN
+    ]
+    if endless:
+        return Finding(
+            "7",
+            "warning",
+            say("The least image of {names} is larger than 7000 x 7000 px.", names=", ".join(endless)),
+            say("deepImageJ's plan for 8000 x 8000 px never ends."),
+            say("Make the network take smaller images, and let deepImageJ make tiles."),
         )
     large = [(t, a) for t, a in varying if a.step and a.step > _LARGE_STEP]
     if large:

@@ -64,7 +64,9 @@ def halo_and_sight(package: Package, found: Sequence[Tensor], model: Any, script
                 halo=halo,
             ),
         )
-    if whole is False or (whole is None and not _named(script)):  # None: it takes no image large enough to see
+    if whole is False or (
+        whole is None and not _named(script)
+    ):  # None: it takes no image large enough to see
         return Finding(
             "9",
             "warning",
@@ -85,7 +87,9 @@ def halo_and_sight(package: Package, found: Sequence[Tensor], model: Any, script
 
 
 def _mirrored() -> str:
-    return say("deepImageJ mirrors the image's border by the halo, which changes mean and spread, and so every pixel.")
+    return say(
+        "deepImageJ mirrors the image's border by the halo, which changes mean and spread, and so every pixel."
+    )
 
 
 def _none() -> str:
@@ -157,7 +161,9 @@ def _output(
     def network(x: Values) -> Values:
         made = run([arranged(x)])
         if len(made) <= place:
-            raise NotRunError(say("it has {inputs} inputs and {outputs} outputs", inputs=1, outputs=len(made)))
+            raise NotRunError(
+                say("it has {inputs} inputs and {outputs} outputs", inputs=1, outputs=len(made))
+            )
         return plain(made[place]).to(torch.float32)
 
     return network

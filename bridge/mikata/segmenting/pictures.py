@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from mikata import regions
 from mikata.segmenting.objects import Measured, Objects
-from mikata.segmenting.points import Point
+from mikata.networks.peaks import Point
 from mikata.types import Image, Region
 
 _GOLDEN = (5**0.5 - 1) / 2

@@ -8,15 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mikata.architecture import Network, Segmenter
+from mikata.architecture import Detector, Network, Segmenter
 from mikata.errors import NetworkError
 from mikata.language import say
 from mikata.packaging.description import OPSET
-from mikata.packaging.weights import TOLERANCE
+from mikata.packaging.weights import TOLERANCE, largest_difference
 
 _NEEDED = ("onnx", "onnxruntime")
 
@@ -65,7 +64,7 @@ def onnx_bytes(classifier: Network, x: Tensor, explain: bool) -> tuple[bytes | N
 
 def _exported(classifier: Network, x: Tensor) -> bytes:
     sides = {0: "batch", 2: "height", 3: "width"}
-    outputs = sides if isinstance(classifier, Segmenter) else {0: "batch"}
+    outputs = sides if isinstance(classifier, Segmenter | Detector) else {0: "batch"}
     with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter(
             "ignore"
@@ -82,6 +81,4 @@ def _difference(data: bytes, classifier: Network, x: Tensor) -> float:
     session = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
     found = session.run(None, {"input": x.numpy()})[0]
     with torch.inference_mode():
-        expected = classifier(x).numpy()
-    unit = 1.0 if classifier.target is None else classifier.target[1]
-    return float(np.abs(found - expected).max()) / unit
+        return largest_difference(torch.from_numpy(found), classifier(x), classifier)

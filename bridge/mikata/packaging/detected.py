@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mikata.architecture import Detector
 from mikata.networks.package import DETECTION
-from mikata.networks.peaks import APART, SCORE, peaks
+from mikata.networks.peaks import APART, DEFAULTS, SCORE, peaks
 from mikata.networks.pixelwise import SIZES, PixelNetwork
 from mikata.packaging import pages
 from mikata.packaging.pixelwise import (
@@ -82,8 +82,10 @@ def _subject(
     grouping: str = "",
     methods: str = "",
 ) -> Pixelwise:
+    made = {**DEFAULTS, **settings}
+
     def picture(image: NDArray[np.float32], output: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return _boxed(image, output, len(classes), settings)
+        return _boxed(image, output, len(classes), made)
 
     return Pixelwise(
         kind=DETECTION,
@@ -110,18 +112,19 @@ def _subject(
         picture=picture,
         truth="places that a person marked",
         inside="all that makes heat maps and sizes of the scores",
-        facts={"classes": list(classes), "settings": dict(settings)},
-        objects=_objects(settings),
-        in_imagej=_maxima(classes, settings),
+        facts={"classes": list(classes), "settings": made},
+        objects=_objects(made, chosen=bool(settings)),
+        in_imagej=_maxima(classes, made),
         grouping=grouping,
         methods=methods,
     )
 
 
-def _objects(settings: Mapping[str, float]) -> tuple[str, ...]:
+def _objects(settings: Mapping[str, float], *, chosen: bool) -> tuple[str, ...]:
+    how = ", chosen on the selection images" if chosen else ""
     return (
         "What is found are the local maxima (of 3 x 3 px) of each class's heat map; its value there is the score, no "
-        f"probability in the strict sense. Those of at least {settings[SCORE]:g} (`{SCORE}`, chosen on the selection images) "
+        f"probability in the strict sense. Those of at least {settings[SCORE]:g} (`{SCORE}`{how}) "
         f"count, and of maxima of a class within {settings[APART]:g} px (`{APART}`) in x and y of each other only the highest.",
     )
 

@@ -502,7 +502,7 @@ class Detector(nn.Module):
     typical_px:
         Size of a typical object, of which the network gives a multiple; 0 where no size is known: it then gives 0.
     shrink:
-        How many times smaller the image is that the network looks at: 1, 2, 4 or 8.
+        How many times smaller the image is that the network looks at: 1, 2 or 4.
 
     Attributes
     ----------
@@ -539,8 +539,8 @@ class Detector(nn.Module):
             raise ValueError(f"a detection needs at least 1 class, not {classes}")
         if not 0 <= typical_px < float("inf"):
             raise ValueError(f"a typical size is a number from 0, not {typical_px}")
-        if shrink not in (1, 2, 4, 8):
-            raise ValueError(f"an image is seen 1, 2, 4 or 8 times smaller, not {shrink}")
+        if shrink not in (1, 2, 4):
+            raise ValueError(f"an image is seen 1, 2 or 4 times smaller, not {shrink}")
         _refuse_numbers(channels, mean, std)
         self.configuration: dict[str, Any] = {
             "network": network,
@@ -555,16 +555,14 @@ class Detector(nn.Module):
         self.network = make_pixel_network(network, int(classes) + 2, int(channels))
 
     def logits(self, x: Tensor) -> Tensor:
-        """Scores (N, K + 2, H, W) of images (N, C, H, W): of the K classes, then the logarithms of height and width.
+        """Scores (N, K + 2, H / shrink, W / shrink) of images (N, C, H, W): of the K classes, then of height and width.
 
-        The latter two are of multiples of the typical size.
+        The latter two are the logarithms of multiples of the typical size.
         """
         shrink: int = self.configuration["shrink"]
+        classes: int = self.configuration["classes"]
         x = self.normalise(x)
         found: Tensor = self.network(F.avg_pool2d(x, shrink) if shrink > 1 else x)
-        if shrink > 1:
-            found = F.interpolate(found, scale_factor=float(shrink), mode="bilinear", align_corners=False)
-        classes: int = self.configuration["classes"]
         return torch.cat([found[:, :classes] + self.PRIOR, found[:, classes:]], 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -575,6 +573,9 @@ class Detector(nn.Module):
         """What `forward` gives, of what `logits` gives."""
         classes: int = self.configuration["classes"]
         typical: float = self.configuration["typical_px"]
+        shrink: int = self.configuration["shrink"]
+        if shrink > 1:
+            scores = F.interpolate(scores, scale_factor=float(shrink), mode="bilinear", align_corners=False)
         sizes = typical * scores[:, classes:].clamp(-self._WIDEST, self._WIDEST).exp()
         return torch.cat([torch.sigmoid(scores[:, :classes]), sizes], 1)
 

@@ -19,6 +19,7 @@ from mikata.evaluation.segmenting import Judged, PixelReport, judge, report
 from mikata.language import say
 from mikata.networks import InputSpec, to_input
 from mikata.networks.instances import DEFAULTS, FOREGROUND, SEED, SMALLEST, label_image
+from mikata.training.detection_run import DetectionRun
 from mikata.training.segmented_run import SegmentationRun
 from mikata.types import SILENT, Progress
 
@@ -27,7 +28,9 @@ _SEEDS = (0.5, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
 _SMALLEST = (0.0, 0.1, 0.2)  # of the median object of the training images
 
 
-def outputs_of(run: SegmentationRun, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def outputs_of(
+    run: SegmentationRun | DetectionRun, entry: Entry
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """An image as the network takes it (C, H, W), and what the network says of it (K, H, W).
 
     Raises
@@ -123,6 +126,12 @@ def evaluate_segmentation(
             judge(truth.classes, said, len(run.classes), truth.objects if parted else None, objects)
         )
         used.append(entry)
+    refuse_none_judged(used, skipped)
+    return report(used, judged, run.classes[1:], seed=seed, skipped=tuple(skipped), test_of=run.dataset)
+
+
+def refuse_none_judged(used: Sequence[Entry], skipped: Sequence[tuple[Path, str]]) -> None:
+    """Refuse a test (`DataError`) none of whose images could be judged."""
     if not used:
         raise DataError(
             say(
@@ -132,4 +141,3 @@ def evaluate_segmentation(
                 reason=skipped[0][1],
             )
         )
-    return report(used, judged, run.classes[1:], seed=seed, skipped=tuple(skipped), test_of=run.dataset)

@@ -11,6 +11,9 @@ from scipy import ndimage
 SCORE, APART = "score", "apart_px"
 """Names of the settings that a network for detection comes with: the parameters `least` and `apart_px` of `peaks`."""
 
+DEFAULTS: dict[str, float] = {SCORE: 0.3, APART: 1.0}
+"""Their values where none were chosen."""
+
 _BAND = 256  # rows worked on together: a whole plane at once would take much memory
 
 

@@ -28,13 +28,13 @@ _COUNTED = 0.3  # score from which `figures` counts a maximum
 class CentreLoss(nn.Module):
     """Loss of heat maps and sizes, one number an image.
 
-    Each object has a Gaussian in the heat map of its class (Zhou et al. 2019, "Objects as Points", arXiv 1904.07850),
+    All is in the pixels that the network sees. Each object has a Gaussian in the heat map of its class (Zhou et al. 2019, "Objects as Points", arXiv 1904.07850),
     Y = 1 in the pixel of its centre, whose standard deviations are 0.09 of its width and height (Liu et al. 2020, TTFNet,
-    arXiv 1909.00700), at least 0.7 px of those that the network sees; 0.2 `near_px` where the size is not known. With
+    arXiv 1909.00700), at least 0.7 px; 0.2 `near_px` where the size is not known. With
     the network's probability p, the penalty-reduced focal loss (Law and Deng 2018, CornerNet, arXiv 1808.01244) is
 
     * -(1 - p)^2 log p where Y = 1,
-    * -(1 - Y)^4 p^2 log(1 - p) elsewhere, divided by the number of pixels that are one for the network.
+    * -(1 - Y)^4 p^2 log(1 - p) elsewhere.
 
     Both are added up over the pixels of a class and divided by its mean number of objects; the loss is the mean over
     the classes, so that rare ones weigh as much as common ones. To this, the absolute errors of the logarithms of height
@@ -72,7 +72,7 @@ class CentreLoss(nn.Module):
     image_weights: Tensor
 
     def of_training(self, scores: Tensor, objects: Tensor) -> Tensor:
-        """Losses (N,) of scores (N, K + 2, H, W) and objects (N, M, 5); see `KIND`."""
+        """Losses (N,) of scores (N, K + 2, h, w), of what the network sees, and objects (N, M, 5); see `KIND`."""
         return self._loss(scores, objects, self.patch_weights)
 
     def of_selection(self, scores: Tensor, objects: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class CentreLoss(nn.Module):
         own = scores[:, : self.classes]
         p = torch.sigmoid(own)
         right = (1 - p).square() * F.logsigmoid(own) * (heat == 1)
-        wrong = (1 - heat).pow(4) * p.square() * F.logsigmoid(-own) / self.shrink**2
+        wrong = (1 - heat).square().square() * p.square() * F.logsigmoid(-own)
         each = -(right + wrong).sum((2, 3))
         if self.typical_px:
             each = each + self._size_errors(scores[:, self.classes :], objects)
@@ -96,7 +96,7 @@ class CentreLoss(nn.Module):
         found = sizes.new_zeros(n, self.classes)
         if not m:
             return found
-        rows, columns = _pixels(objects, sizes.shape[2:])
+        rows, columns = self._pixels(objects, sizes.shape[2:])
         places = (rows * sizes.shape[3] + columns)[:, None].expand(n, 2, m)
         said = sizes.flatten(2).gather(2, places)
         known = (objects[:, :, KIND] >= 0) & (objects[:, :, WIDTH] > 0) & (objects[:, :, HEIGHT] > 0)
@@ -106,25 +106,24 @@ class CentreLoss(nn.Module):
         return found.scatter_add(1, objects[:, :, KIND].long().clamp(min=0), errors)
 
     def targets(self, objects: Tensor, shape: Sequence[int]) -> Tensor:
-        """Heat maps (N, K, H, W) that the objects (N, M, 5) are to have."""
+        """Heat maps (N, K, h, w) that the objects (N, M, 5) are to have in what the network sees."""
         height, width = shape
         n, m = objects.shape[:2]
         heat = objects.new_zeros(n, self.classes, height, width)
-        rows, columns = _pixels(objects, shape)
+        rows, columns = self._pixels(objects, shape)
         down = torch.arange(height, device=objects.device)
         across = torch.arange(width, device=objects.device)
-        narrowest = _NARROWEST * self.shrink
         number = torch.arange(n, device=objects.device)
         for index in range(m):
             one = objects[:, index]
             spreads = [
-                torch.where(one[:, size] > 0, _SPREAD * one[:, size], _UNKNOWN * self.near_px).clamp(
-                    min=narrowest
-                )
+                torch.where(one[:, size] > 0, _SPREAD * one[:, size], _UNKNOWN * self.near_px) / self.shrink
                 for size in (HEIGHT, WIDTH)
             ]
             y, x = (
-                torch.exp(-0.5 * ((line - at[:, index, None]) / spread[:, None]).square())
+                torch.exp(
+                    -0.5 * ((line - at[:, index, None]) / spread[:, None].clamp(min=_NARROWEST)).square()
+                )
                 for line, at, spread in zip((down, across), (rows, columns), spreads, strict=True)
             )
             own = y[:, :, None] * x[:, None, :] * (one[:, KIND] >= 0)[:, None, None]
@@ -132,20 +131,28 @@ class CentreLoss(nn.Module):
             heat[number, kind] = torch.maximum(heat[number, kind], own)
         return heat
 
+    def _pixels(self, objects: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Row and column of each object's centre (N, M), inside of what the network sees, (height, width)."""
+        rows, columns = (
+            (objects[:, :, at] / self.shrink).floor().long().clamp(0, side - 1)
+            for at, side in zip((Y, X), shape, strict=True)
+        )
+        return rows, columns
+
     def figures(self, scores: Tensor, objects: Tensor) -> Tensor:
         """F1 of each image (N,), the mean over its classes: of maxima of 0.3 and more in objects, and objects with one.
 
-        Maxima are those of 3 x 3 px of the network's; 1 for classes of which there is neither an object nor a maximum.
+        Maxima are those of 3 x 3 px; 1 for classes of which there is neither an object nor a maximum.
         """
-        side = 2 * self.shrink + 1
         own = torch.sigmoid(scores[:, : self.classes])
-        tops = (own == F.max_pool2d(own, side, 1, side // 2)) & (own >= _COUNTED)
+        tops = (own == F.max_pool2d(own, 3, 1, 1)) & (own >= _COUNTED)
         n, m = objects.shape[:2]
         inside = torch.zeros_like(tops)
         found = own.new_zeros(n, self.classes)
         count = torch.zeros_like(found)
-        down = torch.arange(scores.shape[2], device=scores.device) + 0.5
-        across = torch.arange(scores.shape[3], device=scores.device) + 0.5
+        down, across = (
+            self.shrink * (torch.arange(side, device=scores.device) + 0.5) for side in scores.shape[2:]
+        )
         number = torch.arange(n, device=scores.device)
         for index in range(m):
             one = objects[:, index]
@@ -171,14 +178,6 @@ class CentreLoss(nn.Module):
 
 def _weights(objects: Sequence[float]) -> Tensor:
     return torch.tensor([1 / max(one, _LEAST_SHARE) for one in objects])
-
-
-def _pixels(objects: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Row and column of each object's centre (N, M), inside of an image of (height, width)."""
-    rows, columns = (
-        objects[:, :, at].floor().long().clamp(0, side - 1) for at, side in zip((Y, X), shape, strict=True)
-    )
-    return rows, columns
 
 
 def mirrored(objects: Tensor, shape: Sequence[int], filled: Sequence[int]) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mikata.architecture import Detector
 from mikata.datasets import Detected, Entry
-from mikata.networks.peaks import APART, SCORE, Point, peaks
+from mikata.networks.peaks import APART, DEFAULTS, SCORE, Point, peaks
 from mikata.training import detection_methods
 from mikata.training.fitting import StoppedBy
 from mikata.training.pixel_run import split_words, whole_output
@@ -154,9 +154,10 @@ class DetectionRun:
         least:
             Score from which a maximum counts; None: the chosen one.
         """
+        settings = {**DEFAULTS, **self.settings}
         return peaks(
             outputs,
             len(self.classes),
-            self.settings[SCORE] if least is None else least,
-            apart_px=int(self.settings[APART]),
+            settings[SCORE] if least is None else least,
+            apart_px=int(settings[APART]),
         )

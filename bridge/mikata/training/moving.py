@@ -52,7 +52,7 @@ def augment_objects(
     seen = (moved >= 0).all(2) & (moved < 2 * half).all(2) & (objects[:, :, KIND] >= 0)
     kinds = torch.where(seen, objects[:, :, KIND], ABSENT)
     found = torch.cat([kinds[:, :, None], moved.to(objects.dtype), sizes.to(objects.dtype)], 2)
-    order = seen.long().argsort(1, descending=True, stable=True)
+    order = seen.long().argsort(dim=1, descending=True, stable=True)
     most = int(seen.sum(1).max())
     return changed, found.gather(1, order[:, :most, None].expand(-1, -1, found.shape[2]))
 

@@ -142,7 +142,7 @@ class Detection:
     """How a network for detection is trained; see ``default.toml`` for what each key means."""
 
     names: tuple[str, ...] = ()
-    shrink: Literal[1, 2, 4, 8] = 1
+    shrink: Literal[1, 2, 4] = 1
     near_px: float = 10.0
     patches: int = 4
     foreground: float = 0.5
@@ -254,7 +254,7 @@ CHECKS: dict[str, Check] = {
     "names": _list_of_words,
     "instances": _one_of("none", "boundary", "distance"),
     "loss": _one_of("dice_ce", "cross_entropy", "dice"),
-    "shrink": _one_of(1, 2, 4, 8),
+    "shrink": _one_of(1, 2, 4),
     "near_px": _number(0, 1000, open_low=True),
     "patches": _whole(1, 10_000),
     "foreground": _number(0, 1),

@@ -30,8 +30,8 @@ def train_detection(
     Parameters
     ----------
     data : Data (folder or CSV)
-        A folder with images and their ROIs (.roi or .zip of the same names); a folder of TIFFs with overlays; or a CSV of
-        boxes or points.
+        A folder with the folders images and rois (.roi or .zip of the same names) and, of images without objects, empty; a
+        folder of TIFFs with overlays; or a CSV with a row an object: file, class, xmin, ymin, xmax, ymax, or x and y.
     out : Package folder
         Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images
         are put beside it.

@@ -137,7 +137,7 @@ def blood_cells(work: Path, progress: Progress) -> LearntDetection:
         "the test.",
         test_image=np.moveaxis(
             np.asarray(Pillow.open(source / images[0]["file"]).convert("RGB"), np.float32), -1, 0
-        )[:, 160:416, 256:512],
+        )[:, 344:472, 332:460],
         progress=progress,
     )
 

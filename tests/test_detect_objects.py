@@ -171,6 +171,9 @@ def test_a_package_is_read_as_the_same_network(trained: tuple[Any, Path]) -> Non
     with torch.inference_mode():
         found = network.network(torch.from_numpy(network.before(image[0]))[None])[0].numpy()
     assert np.abs(network.after(found) - expected[0]).max() < 1e-4
+    sample = images.read(folder / "sample_input.tif")
+    assert sample.array.dtype == np.uint8
+    assert np.array_equal(sample.array, image[0, 0])
     assert 0 <= expected[0, :2].min() < expected[0, :2].max() <= 1
     assert sum((folder / f"weights_{kind}.pt").stat().st_size for kind in ("state_dict", "torchscript")) < 5e6
     assert pixel_network(folder.with_name("Disks.zip")).settings == network.settings

@@ -284,10 +284,16 @@ def network_files(
         ARCHITECTURE: Path(mikata.architecture.__file__).read_bytes().replace(b"\r\n", b"\n"),
         TEST_INPUT: npy(x.numpy()),
         TEST_OUTPUT: npy(output.numpy()),
-        SAMPLE_INPUT: tiff(x[0].numpy()),
+        SAMPLE_INPUT: tiff(_as_small_as_exact(x[0].numpy())),
         COVER: pages.png(subject.picture(x[0].numpy(), output[0].numpy())),
     }
     return files, network, x
+
+
+def _as_small_as_exact(image: NDArray[np.float32]) -> NDArray[np.generic]:
+    """An image in 8 bits where that changes no value, as the images are that people have; else as it is."""
+    small = np.clip(image, 0, 255).astype(np.uint8)
+    return small if np.array_equal(small, image) else image
 
 
 def describe_pixelwise(

@@ -36,7 +36,8 @@ def train_detection(
         Folder for the BioImage.IO package; its zip for deepImageJ, the report and a table of the test images
         are put beside it.
     recipe
-        TOML file of the training, or the name of one that comes with Mikata (cells).
+        TOML file of the training, or the name of one that comes with Mikata (cells: many things in an image; lesions:
+        few or none).
     network
         Name of the network (unet, smp:Unet/resnet18, ...); when left empty, the recipe's.
     epochs

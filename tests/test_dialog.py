@@ -34,13 +34,14 @@ def test_the_recorder_writes_what_the_dialog_ran(hard_path: Path) -> None:
         "Learn": [
             "Train Network...",
             "Train Segmentation...",
+            "Train Detection...",
             "Train Ensemble...",
             "Derive Recipe...",
             "Compare Recipes...",
             "Search Settings...",
             "Formula Pictures...",
         ],
-        "Predict": ["Predict Images...", "Segment Images..."],
+        "Predict": ["Predict Images...", "Segment Images...", "Detect Objects..."],
         "Explain": [
             "Grad-CAM Heat Map...",
             "Heat Montage...",

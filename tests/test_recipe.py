@@ -11,7 +11,7 @@ from mikata import shipped
 from mikata.errors import RecipeError
 from mikata.training import recipe as recipes
 from mikata.training.recipe import Recipe
-from mikata.training.stage import Augmentation, Formula, Segmentation, Stage, Unlabelled
+from mikata.training.stage import Augmentation, Detection, Formula, Segmentation, Stage, Unlabelled
 
 
 def test_default_file_states_the_defaults() -> None:
@@ -19,9 +19,9 @@ def test_default_file_states_the_defaults() -> None:
     assert recipes.read() == Recipe()
     text = (shipped.recipes()["default"]).read_text(encoding="utf-8")
     keys = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line and line[0].isalpha()}
-    kinds = (Stage, Augmentation, Segmentation, Formula, Unlabelled)
+    kinds = (Stage, Augmentation, Segmentation, Detection, Formula, Unlabelled)
     fields = {key for kind in kinds for key in kind.__dataclass_fields__} | {"seed", "test", "selection"}
-    assert keys == fields - {"augmentation", "segmentation", "formula", "unlabelled"}
+    assert keys == fields - {"augmentation", "segmentation", "detection", "formula", "unlabelled"}
 
 
 @pytest.mark.parametrize("name", shipped.recipes())

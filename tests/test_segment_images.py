@@ -19,10 +19,10 @@ from mikata import images, regions, shipped
 from mikata.errors import Cancelled, ImageError, NetworkError, OutputError, PackageError, ParameterError
 from mikata.networks import read_pixel_network
 from mikata.networks.instances import label_image
+from mikata.networks.peaks import peaks
 from mikata.networks.pixelwise import PixelNetwork, Sides
 from mikata.segmenting import running
 from mikata.segmenting.objects import Parting, find
-from mikata.segmenting.points import peaks
 from mikata.types import Progress
 from packages import write_package
 from pixelnets import Doubling, Thresholds, pixel_network

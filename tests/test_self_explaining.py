@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import zipfile
 import json
 import shutil
+import zipfile
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path

@@ -54,7 +54,9 @@ def test_a_name_is_mikatas_and_a_path_the_disks(tmp_path: Path, monkeypatch: pyt
     other = tmp_path / "nuclei"
     other.mkdir()
     for given in ("nuclei", Path("nuclei")):
-        with pytest.raises(ParameterError, match=r"comes with Mikata and a file or folder in .* too. Give \./nuclei for"):
+        with pytest.raises(
+            ParameterError, match=r"comes with Mikata and a file or folder in .* too. Give \./nuclei for"
+        ):
             asked.convert(given, "Check")
     assert asked.convert("./nuclei", "Check").resolve() == other
     assert asked.convert(str(other), "Check") == other

@@ -15,6 +15,7 @@ from mikata.commands import (
     check_package,
     compare,
     derive,
+    detect,
     doctor,
     ensemble,
     export_package,
@@ -29,6 +30,7 @@ from mikata.commands import (
     search,
     segment,
     train,
+    train_detection,
     train_segmentation,
 )
 from mikata.errors import MikataError
@@ -65,6 +67,7 @@ __all__ = [
     "check_package",
     "compare",
     "derive",
+    "detect",
     "doctor",
     "ensemble",
     "export_package",
@@ -79,6 +82,7 @@ __all__ = [
     "search",
     "segment",
     "train",
+    "train_detection",
     "train_segmentation",
 ]
 

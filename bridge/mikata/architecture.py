@@ -464,12 +464,7 @@ class Segmenter(nn.Module):
             raise ValueError(f"an image is seen 1, 2, 4 or 8 times smaller, not {shrink}")
         if classes < 2:
             raise ValueError(f"a segmentation needs at least 2 classes with the background, not {classes}")
-        if channels < 1:
-            raise ValueError(f"a segmentation needs at least 1 channel, not {channels}")
-        if len(mean) != channels or len(std) != channels:
-            raise ValueError(f"{channels} channels need {channels} numbers each for mean and std")
-        if not all(abs(value) < float("inf") for value in (*mean, *std)) or min(std) <= 0:
-            raise ValueError(f"mean and std must be finite, std above 0, not {list(mean)} and {list(std)}")
+        _refuse_numbers(channels, mean, std)
         self.configuration: dict[str, Any] = {
             "network": network,
             "classes": int(classes),
@@ -502,8 +497,112 @@ class Segmenter(nn.Module):
         return torch.cat([torch.softmax(scores[:, :classes], 1), torch.sigmoid(scores[:, classes:])], 1)
 
 
-Network = Classifier | Segmenter
+class Detector(nn.Module):
+    """A network that says where the centres of things are and how large they are, for every pixel of an image.
+
+    Heat maps of centres with sizes beside them (Zhou et al. 2019, "Objects as Points", arXiv 1904.07850), as large as
+    the image. Inside, the network may look at a smaller image: the mean of ``shrink`` x ``shrink`` px; its scores are
+    then enlarged bilinearly.
+
+    Parameters
+    ----------
+    network, channels, mean, std:
+        As of `Segmenter`.
+    classes:
+        Number of classes, which do not exclude each other: at least 1.
+    typical_px:
+        Size of a typical object, of which the network gives a multiple; 0 where no size is known: it then gives 0.
+    shrink:
+        How many times smaller the image is that the network looks at: 1, 2 or 4.
+
+    Attributes
+    ----------
+    configuration, normalise, network:
+        As of `Segmenter`.
+
+    Raises
+    ------
+    ValueError
+        If the network's name is unknown, or a number is out of range.
+    """
+
+    PRIOR = -2.19
+    """Score of a centre at the start, a probability of 0.1: else the many pixels that are none would come first."""
+
+    _WIDEST = 4.0  # natural logarithm of the largest and, negative, the smallest multiple of the typical size
+
+    size = None
+    target = None
+    unit = ""
+
+    def __init__(
+        self,
+        network: str,
+        classes: int,
+        channels: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        typical_px: float,
+        shrink: int = 1,
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"a detection needs at least 1 class, not {classes}")
+        if not 0 <= typical_px < float("inf"):
+            raise ValueError(f"a typical size is a number from 0, not {typical_px}")
+        if shrink not in (1, 2, 4):
+            raise ValueError(f"an image is seen 1, 2 or 4 times smaller, not {shrink}")
+        _refuse_numbers(channels, mean, std)
+        self.configuration: dict[str, Any] = {
+            "network": network,
+            "classes": int(classes),
+            "channels": int(channels),
+            "mean": [float(value) for value in mean],
+            "std": [float(value) for value in std],
+            "typical_px": float(typical_px),
+            "shrink": int(shrink),
+        }
+        self.normalise = Normalise(mean, std)
+        self.network = make_pixel_network(network, int(classes) + 2, int(channels))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores (N, K + 2, H / shrink, W / shrink) of images (N, C, H, W): of the K classes, then of height and width.
+
+        The latter two are the logarithms of multiples of the typical size.
+        """
+        shrink: int = self.configuration["shrink"]
+        classes: int = self.configuration["classes"]
+        x = self.normalise(x)
+        found: Tensor = self.network(F.avg_pool2d(x, shrink) if shrink > 1 else x)
+        return torch.cat([found[:, :classes] + self.PRIOR, found[:, classes:]], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Probabilities of a centre of each class, then height and width in px, (N, K + 2, H, W), of (N, C, H, W)."""
+        return self.outputs(self.logits(x))
+
+    def outputs(self, scores: Tensor) -> Tensor:
+        """What `forward` gives, of what `logits` gives."""
+        classes: int = self.configuration["classes"]
+        typical: float = self.configuration["typical_px"]
+        shrink: int = self.configuration["shrink"]
+        if shrink > 1:
+            scores = F.interpolate(scores, scale_factor=float(shrink), mode="bilinear", align_corners=False)
+        sizes = typical * scores[:, classes:].clamp(-self._WIDEST, self._WIDEST).exp()
+        return torch.cat([torch.sigmoid(scores[:, :classes]), sizes], 1)
+
+
+Network = Classifier | Segmenter | Detector
 """What Mikata trains."""
+
+
+def _refuse_numbers(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuse numbers of channels, means and deviations that cannot be (`ValueError`)."""
+    if channels < 1:
+        raise ValueError(f"a network for images needs at least 1 channel, not {channels}")
+    if len(mean) != channels or len(std) != channels:
+        raise ValueError(f"{channels} channels need {channels} numbers each for mean and std")
+    if not all(abs(value) < float("inf") for value in (*mean, *std)) or min(std) <= 0:
+        raise ValueError(f"mean and std must be finite, std above 0, not {list(mean)} and {list(std)}")
 
 
 def make_pixel_network(name: str, outputs: int, channels: int) -> nn.Module:

@@ -3,12 +3,14 @@
 from mikata.command import Command, declaration
 from mikata.commands.agreement import agreement
 from mikata.commands.check import doctor
+from mikata.commands.detect import detect
 from mikata.commands.explain import grad_cam
 from mikata.commands.explain_montage import montage
 from mikata.commands.explain_regions import heat_by_region
 from mikata.commands.explain_robustness import robustness
 from mikata.commands.formula import formula
 from mikata.commands.learn import ensemble, train
+from mikata.commands.learn_detection import train_detection
 from mikata.commands.learn_segmentation import train_segmentation
 from mikata.commands.overlap import region_overlap
 from mikata.commands.package import check_package, export_package, import_package
@@ -21,6 +23,7 @@ COMMANDS: tuple[Command, ...] = tuple(
     for function in (
         train,
         train_segmentation,
+        train_detection,
         ensemble,
         derive,
         compare,
@@ -28,6 +31,7 @@ COMMANDS: tuple[Command, ...] = tuple(
         formula,
         predict,
         segment,
+        detect,
         grad_cam,
         montage,
         heat_by_region,
@@ -47,6 +51,7 @@ __all__ = [
     "check_package",
     "compare",
     "derive",
+    "detect",
     "doctor",
     "ensemble",
     "export_package",
@@ -61,5 +66,6 @@ __all__ = [
     "search",
     "segment",
     "train",
+    "train_detection",
     "train_segmentation",
 ]

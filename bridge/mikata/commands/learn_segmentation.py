@@ -81,11 +81,4 @@ def train_segmentation(
         resume=resume,
         progress=progress,
     )
-    return Result(
-        learnt.message,
-        tables=(learnt.table,),
-        plots=(learnt.curves,),
-        files=learnt.files,
-        page=learnt.page,
-        stopped=learnt.run.stopped_by == "interrupted",
-    )
+    return learnt.result

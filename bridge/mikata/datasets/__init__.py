@@ -1,5 +1,7 @@
 """Labelled images: a folder or a table read into a `Dataset`, its split and its folds by patient."""
 
+from mikata.datasets.boxes import Box
+from mikata.datasets.detected import Detected, read_detected
 from mikata.datasets.entries import NOT_STATED, PARTS, Dataset, Entry, Mask, Picture, references_of
 from mikata.datasets.folding import Fold, fold_of_each, folds, selection_folds
 from mikata.datasets.masks import Reading, Truth
@@ -12,7 +14,9 @@ from mikata.datasets.values import values_of
 __all__ = [
     "NOT_STATED",
     "PARTS",
+    "Box",
     "Dataset",
+    "Detected",
     "Entry",
     "Fold",
     "Mask",
@@ -24,6 +28,7 @@ __all__ = [
     "fold_of_each",
     "folds",
     "read",
+    "read_detected",
     "read_segmented",
     "read_unlabelled",
     "references_of",

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mikata.datasets.boxes import Box
 from mikata.language import english
 
 PARTS = ("training", "selection", "test")
 """Parts of a split: the first trains, the second chooses the epoch, the third is used once, at the end."""
+
+EVERY = "all"
+"""Label of every image of masks or boxes: the parts of a split are not balanced by anything."""
 
 NOT_STATED = "not stated"
 """Stands for an empty reference: what the truth of an image rests on is unknown."""
@@ -85,6 +89,9 @@ class Entry:
         What was measured, finite, in the data set's unit; None where the image has a class instead.
     mask:
         What each of its pixels is, where that is known; its label is then the same for all images.
+    boxes:
+        Where its objects are, where that is known, with none in an image without objects; its label is then the same
+        for all images.
     """
 
     file: Path
@@ -101,6 +108,7 @@ class Entry:
     reference: str = ""
     value: float | None = None
     mask: Mask | None = None
+    boxes: tuple[Box, ...] | None = None
 
 
 def references_of(entries: Iterable[Entry]) -> dict[str, int]:

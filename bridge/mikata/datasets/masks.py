@@ -211,14 +211,20 @@ def _of_regions(file: Path, shape: tuple[int, int], names: tuple[str, ...]) -> T
                     height=shape[0],
                 )
             )
-        classes[inside] = _class_of(region, names, file)
+        classes[inside] = class_of(region, names, file)
         objects[inside] = number
     _, dense = np.unique(np.concatenate([[0], objects.ravel()]), return_inverse=True)
     return Truth(classes, dense[1:].reshape(shape).astype(np.int32))
 
 
-def _class_of(region: Region, names: tuple[str, ...], file: Path) -> int:
-    """Number of a ROI's class: by its name, with or without a number behind it, or by its group."""
+def class_of(region: Region, names: tuple[str, ...], file: Path) -> int:
+    """Number of a ROI's class from 1: by its name, with or without a number behind it, or by its group.
+
+    Raises
+    ------
+    DataError
+        If it is none of them.
+    """
     if len(names) == 1:
         return 1
     plain = {name.casefold(): number for number, name in enumerate(names, 1)}

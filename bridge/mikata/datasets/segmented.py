@@ -8,24 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mikata import regions
-from mikata.datasets.entries import PARTS, Dataset, Entry, Mask
+from mikata.datasets.beside import by_name, refuse_few, refuse_none, with_overlays
+from mikata.datasets.entries import EVERY, Dataset, Entry, Mask
 from mikata.datasets.masks import ROI_ENDINGS, Kind, Reading, Truth, holds_regions, settle, truth_of
-from mikata.datasets.reading import Candidate, is_litter, open_all, patient_names, refuse_mixed_values
+from mikata.datasets.reading import Candidate, open_all, patient_names, refuse_mixed_values
 from mikata.datasets.sheets import located
 from mikata.datasets.table import MASK, read_table
-from mikata.errors import DataError, RegionError
-from mikata.images import looks_like_image, natural_key
+from mikata.errors import DataError
+from mikata.images import looks_like_image
 from mikata.language import say
 from mikata.types import SILENT, Progress
 
-EVERY = "all"
-"""Label of every image here: the parts of a split are not balanced by anything."""
-
 _MASK_FOLDERS = ("masks", "labels", "rois")
 _IMAGES = "images"
-_BEHIND = (" labels", " ROIs", "_labels", "_label", "_mask", "_masks", "-labels", "-mask")
-"""What follows an image's name in that of its mask where the two are not the same: Segment Images' own and usual ones."""
 
 
 @dataclass(frozen=True)
@@ -136,17 +131,7 @@ def read_segmented(
         if not mask.is_file():
             raise DataError(say("The mask {file} is not there.", file=mask))
     entries, skipped = open_all(list(pairs), progress)
-    if not entries:
-        file, reason = skipped[0]
-        raise DataError(
-            say(
-                "None of the {count} images of {path} can be used. The first is {file}: {reason}",
-                count=len(skipped),
-                path=path,
-                file=file,
-                reason=reason,
-            )
-        )
+    refuse_none(path, entries, skipped)
     refuse_mixed_values(path, entries)
     masks = {candidate.file: mask for candidate, mask in pairs.items()}
     reading = settle([(masks[e.file], e.file) for e in entries], kind, names, parted=parted, path=path)
@@ -181,7 +166,8 @@ def _from_folder(folder: Path) -> dict[Candidate, Path]:
     images = folder / _IMAGES
     masks = [folder / name for name in _MASK_FOLDERS if (folder / name).is_dir()]
     if images.is_dir() and masks:
-        return _by_name(images, masks)
+        found = by_name(images, masks, _may_be_mask, _no_mask)
+        return {Candidate(file, EVERY): mask for file, mask in found.items()}
     if images.is_dir():
         raise DataError(
             say(
@@ -190,22 +176,7 @@ def _from_folder(folder: Path) -> dict[Candidate, Path]:
                 names=", ".join(_MASK_FOLDERS),
             )
         )
-    pairs = {}
-    for file in _files(folder):
-        if file.suffix.lower() in (".tif", ".tiff") and looks_like_image(file):
-            try:
-                drawn = bool(regions.read(file))
-            except RegionError as error:
-                raise DataError(str(error)) from error
-            if not drawn:
-                raise DataError(
-                    say(
-                        "{file} has no overlay. Draw its objects and save it with them (Image > Overlay > Add Selection...), "
-                        "or give a folder with images and masks.",
-                        file=file,
-                    )
-                )
-            pairs[Candidate(file, EVERY)] = file
+    pairs: dict[Candidate, Path] = {Candidate(file, EVERY): file for file in with_overlays(folder)}
     if not pairs:
         raise DataError(
             say(
@@ -217,52 +188,17 @@ def _from_folder(folder: Path) -> dict[Candidate, Path]:
     return pairs
 
 
-def _by_name(images: Path, folders: Sequence[Path]) -> dict[Candidate, Path]:
-    """Images and masks of the same names, whatever their endings; or with a word for what it is behind the name."""
-    found: dict[str, list[Path]] = {}
-    for folder in folders:
-        for file in _files(folder):
-            if file.suffix.lower() in ROI_ENDINGS or looks_like_image(file):
-                found.setdefault(file.stem, []).append(file)
-    pairs = {}
-    stems: dict[str, Path] = {}
-    for file in _files(images):
-        if not looks_like_image(file):
-            continue
-        if file.stem in stems:
-            raise DataError(
-                say(
-                    "{one} and {other} have the same name, so that their masks cannot be told apart.",
-                    one=stems[file.stem],
-                    other=file,
-                )
-            )
-        stems[file.stem] = file
-        own = found.get(file.stem) or [one for end in _BEHIND for one in found.get(file.stem + end, [])]
-        if not own:
-            raise DataError(
-                say(
-                    "{file} has no mask: no file of {folders} is named {stem}. Of an image without any object, save a mask "
-                    "that is 0 everywhere.",
-                    file=file,
-                    folders=", ".join(folder.name for folder in folders),
-                    stem=file.stem,
-                )
-            )
-        if len(own) > 1:
-            raise DataError(
-                say("{file} has two masks: {one} and {other}. Keep one.", file=file, one=own[0], other=own[1])
-            )
-        pairs[Candidate(file, EVERY)] = own[0]
-    if not pairs:
-        raise DataError(say("{folder} holds no image that can be used.", folder=images))
-    return pairs
+def _may_be_mask(file: Path) -> bool:
+    return file.suffix.lower() in ROI_ENDINGS or looks_like_image(file)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(
-        (item for item in folder.iterdir() if item.is_file() and not is_litter(item)),
-        key=lambda item: natural_key(item.name),
+def _no_mask(file: Path, folders: Sequence[Path]) -> str:
+    return say(
+        "{file} has no mask: no file of {folders} is named {stem}. Of an image without any object, save a mask that is 0 "
+        "everywhere.",
+        file=file,
+        folders=", ".join(folder.name for folder in folders),
+        stem=file.stem,
     )
 
 
@@ -278,13 +214,4 @@ def _refuse_untrainable(path: Path, entries: Sequence[Entry], reading: Reading) 
             raise DataError(
                 say("{path}: no mask holds the class '{name}'. Is its name right?", path=path, name=name)
             )
-    patients = {entry.patient for entry in entries}
-    if len(entries) < len(PARTS) or (all(patients) and len(patients) < len(PARTS)):
-        raise DataError(
-            say(
-                "{path}: its {images} image(s) are too few, or of fewer than three patients. It takes at least three, one "
-                "each to train, to choose the best epoch and to test.",
-                path=path,
-                images=len(entries),
-            )
-        )
+    refuse_few(path, entries)

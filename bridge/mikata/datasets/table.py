@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +76,12 @@ class Header:
     unit: str
 
 
-def read_table(path: Path, target: str = "label") -> tuple[list[Row], Header]:
+def read_table(path: Path, target: str = "label", *, more: Sequence[str] = ()) -> tuple[list[Row], Header]:
     """Rows of a table, and what its header says of them.
 
-    `target` is the column that says what an image is: ``label``, which may be ``value``, or ``mask``.
+    `target` is the column that says what an image is: ``label``, which may be ``value``, or ``mask``. With an empty one,
+    `more` are columns that there may be besides, and a file may be named by several rows, which agree on what they say
+    of the image.
 
     UTF-8 with or without byte order mark, UTF-16 with one (Excel's "Unicode text"), and CP932
     (Japanese Excel) are read; cells are separated by commas, tabs or semicolons. Case, spaces and
@@ -96,10 +99,10 @@ def read_table(path: Path, target: str = "label") -> tuple[list[Row], Header]:
             say(
                 "{path} has no header: its first row must name the columns file and {target}.",
                 path=path,
-                target=target,
+                target=target or " ".join(more),
             )
         )
-    columns, ignored = _columns(path, lines[0], target)
+    columns, ignored = _columns(path, lines[0], target, more)
     rows = []
     first: dict[Path, Row] = {}
     for number, line in enumerate(lines[1:], start=2):
@@ -109,7 +112,7 @@ def read_table(path: Path, target: str = "label") -> tuple[list[Row], Header]:
             line = line + [""] * (len(lines[0]) - len(line))
         cells = {name: line[index].strip() for name, index in columns.items()}
         for name in ("file", VALUE if VALUE in columns else target):
-            if not cells[name]:
+            if name and not cells[name]:
                 raise DataError(
                     say("{path}, row {row}: the column '{name}' is empty.", path=path, row=number, name=name)
                 )
@@ -128,7 +131,10 @@ def read_table(path: Path, target: str = "label") -> tuple[list[Row], Header]:
             cells["split"] = _split_word(path, number, cells["split"])
         value = _number(path, number, cells[VALUE]) if VALUE in columns else None
         row = Row(number, located(path.parent, cells["file"]), cells, value)
-        _refuse_twice(path, row, first)
+        if target:
+            _refuse_twice(path, row, first)
+        else:
+            _refuse_unlike_rows(path, row, first)
         rows.append(row)
     if not rows:
         raise DataError(say("{path} has a header but no rows: there are no images in it.", path=path))
@@ -175,9 +181,11 @@ def _number(path: Path, number: int, cell: str) -> float:
     return value
 
 
-def _columns(path: Path, header: list[str], target: str) -> tuple[dict[str, int], tuple[str, ...]]:
+def _columns(
+    path: Path, header: list[str], target: str, more: Sequence[str]
+) -> tuple[dict[str, int], tuple[str, ...]]:
     names = [VALUE if _VALUE_WITH_UNIT.fullmatch(one_width(cell)) else column_name(cell) for cell in header]
-    targets = ("label", VALUE) if target == "label" else (target,)
+    targets = ("label", VALUE) if target == "label" else (target,) if target else tuple(more)
     known: dict[str, int] = {}
     ignored = []
     for index, name in enumerate(names):
@@ -220,7 +228,7 @@ def _columns(path: Path, header: list[str], target: str) -> tuple[dict[str, int]
                 path=path,
             )
         )
-    for name in ("file", target):
+    for name in ("file", target) if target else ("file",):
         if name not in known and not (name == "label" and VALUE in known):
             found = ", ".join(cell.strip() for cell in header)
             raise DataError(
@@ -289,6 +297,23 @@ def _refuse_twice(path: Path, row: Row, first: dict[Path, Row]) -> None:
             row=row.number,
         )
     )
+
+
+def _refuse_unlike_rows(path: Path, row: Row, first: dict[Path, Row]) -> None:
+    """The rows of one file are of one patient, study, part and so on."""
+    before = first.setdefault(row.file, row)
+    for name in OPTIONAL:
+        if before.cells.get(name) != row.cells.get(name):
+            raise DataError(
+                say(
+                    "{path}: rows {before} and {row} are both of {file}, but differ in the column '{name}'. Make them alike.",
+                    path=path,
+                    before=before.number,
+                    row=row.number,
+                    file=row.cells["file"],
+                    name=name,
+                )
+            )
 
 
 def _refuse_gaps(path: Path, rows: list[Row], columns: dict[str, int]) -> None:

@@ -13,6 +13,7 @@ from mikata.evaluation.cautions import basis, cautions
 from mikata.evaluation.choosing import MARGIN, Choice, Verdict, better, verdict
 from mikata.evaluation.comparing import compare
 from mikata.evaluation.comparison import COMPARED, Comparison, Difference, Measured, Method, Spread
+from mikata.evaluation.detecting import DetectionReport, evaluate_detection
 from mikata.evaluation.intervals import Interval, clopper_pearson, wilson
 from mikata.evaluation.measures import FIGURES
 from mikata.evaluation.paired import ResampledT, corrected_t, holm
@@ -38,6 +39,7 @@ __all__ = [
     "Choice",
     "ClassScores",
     "Comparison",
+    "DetectionReport",
     "Difference",
     "Figure",
     "Gap",
@@ -69,6 +71,7 @@ __all__ = [
     "compare_readers",
     "corrected_t",
     "evaluate",
+    "evaluate_detection",
     "evaluate_segmentation",
     "evaluate_values",
     "exchange_p",

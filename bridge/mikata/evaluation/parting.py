@@ -7,9 +7,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from mikata import images
 from mikata.datasets import Entry
@@ -19,27 +21,36 @@ from mikata.evaluation.segmenting import Judged, PixelReport, judge, report
 from mikata.language import say
 from mikata.networks import PixelNetwork
 from mikata.networks.instances import DEFAULTS, FOREGROUND, SEED, SMALLEST, label_image
-from mikata.networks.pixelwise import Sides, unchanged
+from mikata.networks.pixelwise import Meaning, Sides, unchanged
 from mikata.networks.reach import halo_of
 from mikata.tiling import Channels, PlaneValues, Tiler, zeros
+from mikata.training.detection_run import DetectionRun
 from mikata.training.segmented_run import SegmentationRun
 from mikata.types import SILENT, Progress
+
+Run = TypeVar("Run", SegmentationRun, DetectionRun)
 
 _FOREGROUNDS = (0.5, 0.3, 0.4, 0.6, 0.7)
 _SEEDS = (0.5, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
 _SMALLEST = (0.0, 0.1, 0.2)  # of the median object of the training images
 
 
-def tiler_of(run: SegmentationRun) -> Tiler:
+def tiler_of(run: SegmentationRun | DetectionRun) -> Tiler:
     """Runs the trained network as Segment Images will: whole where that fits into memory, else in tiles."""
-    halo = halo_of(copy.deepcopy(run.segmenter).to("cpu").eval(), run.channels, run.step)
+    network: nn.Module
+    meaning: Meaning
+    if isinstance(run, DetectionRun):
+        network, meaning = run.detector, "points"
+    else:
+        network, meaning = run.segmenter, "classes" if run.instances == "none" else "instances"
+    halo = halo_of(copy.deepcopy(network).to("cpu").eval(), run.channels, run.step)
     sides = Sides(run.step, run.step)
     return Tiler(
         PixelNetwork(
             path=run.checkpoint,
             channels=run.channels,
             before=unchanged,
-            network=run.segmenter,
+            network=network,
             after=unchanged,
             height=sides,
             width=sides,
@@ -47,7 +58,7 @@ def tiler_of(run: SegmentationRun) -> Tiler:
             stride=run.step,
             scale=1,
             outputs=run.outputs,
-            meaning="classes" if run.instances == "none" else "instances",
+            meaning=meaning,
             value_unit=run.value_unit,
             value_range=run.value_range,
         )
@@ -66,6 +77,16 @@ def outputs_of(tiler: Tiler, entry: Entry) -> tuple[NDArray[np.float32], NDArray
     made = Channels(zeros((len(tiler.network.outputs), plane.height, plane.width), np.float32))
     tiler.run(plane, [made], lambda done, count: None)
     return plane.values(slice(None)), made.values
+
+
+def noted(run: Run, skipped: int) -> Run:
+    """The run with a note of the selection images that could not be used to choose its settings."""
+    if not skipped:
+        return run
+    note = say(
+        "{count} selection image(s) could not be used to choose the settings of objects.", count=skipped
+    )
+    return dataclasses.replace(run, notes=(*run.notes, note))
 
 
 def choose_settings(run: SegmentationRun, *, progress: Progress = SILENT) -> SegmentationRun:
@@ -87,12 +108,7 @@ def choose_settings(run: SegmentationRun, *, progress: Progress = SILENT) -> Seg
             skipped += 1
             continue
         found.append((outputs, run.dataset.truth(entry).objects))
-    if skipped:
-        note = say(
-            "{count} selection image(s) could not be used to choose the settings of objects.",
-            count=skipped,
-        )
-        run = dataclasses.replace(run, notes=(*run.notes, note))
+    run = noted(run, skipped)
     if not found:
         return dataclasses.replace(run, settings=dict(DEFAULTS))
     typical = _median_area(run)
@@ -165,6 +181,12 @@ def evaluate_segmentation(
             judge(truth.classes, said, len(run.classes), truth.objects if parted else None, objects)
         )
         used.append(entry)
+    refuse_none_judged(used, skipped)
+    return report(used, judged, run.classes[1:], seed=seed, skipped=tuple(skipped), test_of=run.dataset)
+
+
+def refuse_none_judged(used: Sequence[Entry], skipped: Sequence[tuple[Path, str]]) -> None:
+    """Refuse a test (`DataError`) none of whose images could be judged."""
     if not used:
         raise DataError(
             say(
@@ -174,4 +196,3 @@ def evaluate_segmentation(
                 reason=skipped[0][1],
             )
         )
-    return report(used, judged, run.classes[1:], seed=seed, skipped=tuple(skipped), test_of=run.dataset)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.datasets import Dataset, Entry, references_of
-from mikata.evaluation.intervals import LEVEL, Interval, drawings, expanded, wilson
+from mikata.evaluation.figured import Figured, interval_of
+from mikata.evaluation.intervals import drawings
 from mikata.evaluation.measures import Unit, numbered
-from mikata.evaluation.paired import EXPANDED, FEWEST, TOO_FEW
 from mikata.evaluation.pixels import THRESHOLDS, Matched, Overlap, hausdorff_95, match, overlap
 from mikata.evaluation.report import Figure
-from mikata.evaluation.words import WILSON_ALL, Say, image_notes, protocol
+from mikata.evaluation.words import Say
 from mikata.language import english
 
 F1, F1_MEAN, RECALL, PRECISION = "f1", "f1_mean", "recall", "precision"
@@ -90,83 +90,21 @@ def judge(
 
 
 @dataclass(frozen=True, eq=False)
-class PixelReport:
+class PixelReport(Figured):
     """What was measured of a segmentation.
 
     Attributes
     ----------
-    classes:
-        Names of the classes but the background.
-    entries, judged:
-        The images, and what was found of each.
-    rows, keys:
-        All figures with their intervals, by English names; and what each is, and of which class, as of `named`.
-    n, n_patients, unit:
-        Number of images and of patients (None: not known), and what was resampled.
-    skipped:
-        Images that could not be judged.
-    test_of, seen:
-        As of `mikata.evaluation.Report`.
+    judged:
+        What was found of each image.
     """
 
-    classes: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    judged: tuple[Judged, ...]
-    rows: tuple[Figure, ...]
-    keys: tuple[tuple[str, str], ...]
-    n: int
-    n_patients: int | None
-    unit: Unit
-    skipped: tuple[tuple[Path, str], ...] = ()
-    references: Mapping[str, int] = field(default_factory=dict)
-    test_of: Dataset | None = None
-    seen: int = 0
+    judged: tuple[Judged, ...] = ()
 
-    def figure(self, name: str) -> Figure:
-        """The figure of an English name."""
-        return next(row for row in self.rows if row.name == name)
-
-    def figures(self, say: Say = english) -> tuple[Figure, ...]:
-        """All figures with their intervals; `say` gives their names their language."""
-        return tuple(
-            replace(row, name=named(*key, say)) for row, key in zip(self.rows, self.keys, strict=True)
-        )
-
-    @property
-    def leading(self) -> Figure:
-        """The figure that a sentence is about: F1 of objects where they are told apart, else the mean Dice."""
-        return self.rows[0]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader must know, in English sentences."""
-        return image_notes(self, english)
-
-    @property
-    def protocol(self) -> str:
-        """Which images these are, in English."""
-        return protocol(self, english)
-
-    def record(self) -> dict[str, Any]:
-        """All figures as plain JSON values; null where not defined."""
-        return {
-            "n": self.n,
-            "n_patients": self.n_patients,
-            "independent": self.unit,
-            "references": dict(self.references),
-            "skipped": len(self.skipped),
-            "figures": {
-                row.name: {
-                    "value": _finite(row.value),
-                    "low": _finite(row.low),
-                    "high": _finite(row.high),
-                    "level": row.level,
-                    "method": row.method,
-                    "n": row.n,
-                }
-                for row in self.rows
-            },
-        }
+    @staticmethod
+    def named(key: str, class_name: str, say: Say) -> str:
+        """The name of a figure."""
+        return named(key, class_name, say)
 
 
 def report(
@@ -250,28 +188,11 @@ class _Made:
             for one in (upper, lower)
         )
         value = float(above.sum() / below.sum()) if below.sum() else math.nan
-        interval = self._interval(above, below, value, is_share=key != HAUSDORFF)
+        concerned = int(np.count_nonzero(below))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            draws = [(above @ drawn) / (below @ drawn) for drawn in drawings(count, seed=self.seed)]
+        interval = interval_of(value, np.concatenate(draws), concerned, self.unit, is_share=key != HAUSDORFF)
         ends = (interval.low, interval.high, interval.level, interval.method)
         images = int(np.count_nonzero(lower))
         self.rows.append(Figure(named(key, class_name, english), value, *ends, images, self.unit))
         self.keys.append((key, class_name))
-
-    def _interval(
-        self, above: NDArray[np.float64], below: NDArray[np.float64], value: float, *, is_share: bool
-    ) -> Interval:
-        concerned = int(np.count_nonzero(below))
-        if concerned < FEWEST:
-            return Interval(math.nan, math.nan, TOO_FEW[self.unit], LEVEL)
-        found = []
-        with np.errstate(invalid="ignore", divide="ignore"):
-            for drawn in drawings(len(above), seed=self.seed):
-                found.append((above @ drawn) / (below @ drawn))
-        low, high = expanded(np.concatenate(found), concerned)
-        if is_share and high - low < 1e-12:  # all alike, as where all is right: the draws say nothing
-            whole = wilson(min(value, 1.0) * concerned, concerned)
-            return Interval(whole.low, whole.high, WILSON_ALL[self.unit], LEVEL)
-        return Interval(low, high, EXPANDED[self.unit], LEVEL)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,5 +1,6 @@
 """From labelled images to a tested package with a report: the work of the Train commands."""
 
+from mikata.learning.detected import LearntDetection, train_detection_package
 from mikata.learning.ensembling import train_ensemble
 from mikata.learning.figures import interval_words
 from mikata.learning.learnt import Learnt
@@ -9,9 +10,11 @@ from mikata.learning.segmented import LearntSegmentation, train_segmentation_pac
 
 __all__ = [
     "Learnt",
+    "LearntDetection",
     "LearntSegmentation",
     "interval_words",
     "sections",
+    "train_detection_package",
     "train_ensemble",
     "train_package",
     "train_segmentation_package",

@@ -8,21 +8,20 @@ from typing import Literal
 
 from mikata.errors import NetworkError, PackageError
 from mikata.language import say
-from mikata.networks.package import TRAINING_FILE, read_pixel_network
+from mikata.networks.package import TRAINING_FILE, kind_of_record, read_pixel_network
 from mikata.networks.package_files import opened
 from mikata.networks.pixelwise import PixelNetwork
 
-_SEGMENTATION = "segmentation"
 _LARGEST_RECORD = 16 * 2**20
 
 
-def kind_of(path: Path) -> Literal["classifier", "segmentation", "foreign"]:
+def kind_of(path: Path) -> Literal["classifier", "segmentation", "detection", "foreign"]:
     """What a package holds, by the ``kind`` in its training record: a classifier's has none.
 
     Raises
     ------
     PackageError
-        If it is missing, damaged or unsafe.
+        If it is missing, damaged or unsafe, or of a kind that only a newer Mikata knows.
     """
     with opened(path) as files:
         if not files.has(TRAINING_FILE):
@@ -35,7 +34,7 @@ def kind_of(path: Path) -> Literal["classifier", "segmentation", "foreign"]:
             ) from error
     if not isinstance(record, dict) or "mikata_format" not in record:
         return "foreign"
-    return "segmentation" if record.get("kind") == _SEGMENTATION else "classifier"
+    return kind_of_record(record, path)
 
 
 def pixel_network(path: Path) -> PixelNetwork:
@@ -57,7 +56,7 @@ def pixel_network(path: Path) -> PixelNetwork:
                 model=path.name,
             )
         )
-    if kind == "segmentation":
+    if kind != "foreign":
         return read_pixel_network(path)
     from mikata.networks.importing import read_foreign_network  # bioimageio.core takes a second to load
 

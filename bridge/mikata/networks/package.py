@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from mikata.architecture import Classifier, Segmenter
+from mikata.architecture import Classifier, Detector, Segmenter
 from mikata.errors import NetworkError, PackageError
 from mikata.language import say
-from mikata.networks.inputs import InputSpec
 from mikata.networks.package_files import DESCRIPTION_FILE as DESCRIPTION_FILE
 from mikata.networks.package_files import Files, opened, read_description
-from mikata.networks.pixelwise import PixelNetwork, Sides, unchanged
+from mikata.networks.peaks import APART, SCORE
+from mikata.networks.pixelwise import SIZES, Meaning, PixelNetwork, Sides, unchanged
 from mikata.networks.weights import load_state
 
 MIKATA_FORMAT = 1
@@ -24,13 +24,13 @@ MIKATA_FORMAT = 1
 
 TRAINING_FILE = "training.json"
 
-KIND, SEGMENTATION = "kind", "segmentation"
-"""Field of ``training.json`` that says what the network is for, and its value; a classifier's has none."""
+KIND, SEGMENTATION, DETECTION = "kind", "segmentation", "detection"
+"""Field of ``training.json`` that says what the network is for, and its values; a classifier's has none."""
 
 PARTED_BY = ("boundary", "distance")
 """What a channel may hold from which touching objects are parted."""
 
-_Network = TypeVar("_Network", Classifier, Segmenter)
+_Network = TypeVar("_Network", Classifier, Segmenter, Detector)
 
 _LARGEST_RECORD = 16 * 2**20
 
@@ -92,7 +92,16 @@ def read_package(path: Path) -> Model:
         If it is missing, damaged, unsafe, of a newer Mikata, or made by another tool.
     """
     record, data, state_file, sha256 = _contents(path)
-    if record.get(KIND) == SEGMENTATION:
+    kind = kind_of_record(record, path)
+    if kind == DETECTION:
+        raise PackageError(
+            say(
+                "{path} holds a network for detection, which says where things are; this needs a classifier, which says what "
+                "the whole image is. Use Detect Objects for it.",
+                path=path,
+            )
+        )
+    if kind == SEGMENTATION:
         raise PackageError(
             say(
                 "{path} holds a network for segmentation, which says of every pixel what it is; this needs a classifier, "
@@ -119,10 +128,10 @@ def read_package(path: Path) -> Model:
 
 
 def read_pixel_network(path: Path) -> PixelNetwork:
-    """Read a package of a network for segmentation that Mikata trained, from its folder or zip.
+    """Read a package of a network for segmentation or detection that Mikata trained, from its folder or zip.
 
-    As with :func:`read_package` none of its code is run. The network is on the CPU and has its softmax inside; images
-    are in the unit of the training images.
+    As with :func:`read_package` none of its code is run. The network is on the CPU and has all that makes probabilities
+    and sizes of its scores inside; images are in the unit of the training images.
 
     Raises
     ------
@@ -130,7 +139,8 @@ def read_pixel_network(path: Path) -> PixelNetwork:
         If it is missing, damaged, unsafe, of a newer Mikata, made by another tool, or a classifier.
     """
     record, data, state_file, _ = _contents(path)
-    if record.get(KIND) != SEGMENTATION:
+    kind = kind_of_record(record, path)
+    if kind == "classifier":
         raise PackageError(
             say(
                 "{path} holds a classifier, which says what a whole image is; this needs a network for segmentation, "
@@ -139,32 +149,40 @@ def read_pixel_network(path: Path) -> PixelNetwork:
             )
         )
     fields = _Fields(record, f"{path}: {TRAINING_FILE}")
-    configuration = fields.pixel_configuration()
-    segmenter = _rebuilt(Segmenter, configuration, data, state_file, path).eval()
+    network: Segmenter | Detector
+    meaning: Meaning
+    if kind == DETECTION:
+        configuration = fields.detector_configuration()
+        network, meaning = _rebuilt(Detector, configuration, data, state_file, path), "points"
+        outputs, settings = fields.detections(configuration["classes"]), fields.point_settings()
+    else:
+        configuration = fields.pixel_configuration()
+        network = _rebuilt(Segmenter, configuration, data, state_file, path)
+        meaning = "instances" if fields.record.get("instances") in PARTED_BY else "classes"
+        outputs = fields.outputs(configuration["classes"] + configuration["distance"])
+        settings = fields.settings()
     step = fields.positive("step")
-    spec = InputSpec(configuration["channels"], (1, 1), "native", fields.value_unit(), fields.value_range())
-
     return PixelNetwork(
         path=path,
         channels=configuration["channels"],
         before=unchanged,
-        network=segmenter,
+        network=network.eval(),
         after=unchanged,
         height=Sides(step, step),
         width=Sides(step, step),
         halo=fields.halo(),
         stride=step,
         scale=1,
-        outputs=fields.outputs(configuration["classes"] + configuration["distance"]),
-        meaning="instances" if fields.record.get("instances") in PARTED_BY else "classes",
-        value_unit=spec.value_unit,
-        value_range=spec.value_range,
-        settings=fields.settings(),
+        outputs=outputs,
+        meaning=meaning,
+        value_unit=fields.value_unit(),
+        value_range=fields.value_range(),
+        settings=settings,
     )
 
 
-def is_segmentation(path: Path) -> bool:
-    """Whether a package that Mikata trained holds a network for segmentation.
+def is_pixelwise(path: Path) -> bool:
+    """Whether a package that Mikata trained holds a network from images to images, and no classifier.
 
     Raises
     ------
@@ -173,7 +191,35 @@ def is_segmentation(path: Path) -> bool:
     """
     with opened(path) as source:
         read_description(source)
-        return bool(_record(source).get(KIND) == SEGMENTATION)
+        return kind_of_record(_record(source), path) != "classifier"
+
+
+def kind_of_record(
+    record: Mapping[str, Any], path: Path
+) -> Literal["classifier", "segmentation", "detection"]:
+    """What the network of a training record is for.
+
+    Raises
+    ------
+    PackageError
+        If this Mikata does not know its kind.
+    """
+    match record.get(KIND):
+        case None:
+            return "classifier"
+        case "segmentation":
+            return "segmentation"
+        case "detection":
+            return "detection"
+        case other:
+            raise PackageError(
+                say(
+                    "{path}: {file} tells of a network of the kind {kind!r}, which this Mikata does not know. Update Mikata.",
+                    path=path,
+                    file=TRAINING_FILE,
+                    kind=other,
+                )
+            )
 
 
 def record_of(path: Path) -> dict[str, Any]:
@@ -359,6 +405,28 @@ class _Fields:
             raise self._wrong("configuration")
         return dict(found)
 
+    def detector_configuration(self) -> dict[str, Any]:
+        """Of a `Detector`."""
+        found = self.record.get("configuration")
+        keys = {"network": str, "classes": int, "channels": int, "mean": list, "std": list, "shrink": int}
+        if (
+            not isinstance(found, dict)
+            or set(found) != {*keys, "typical_px"}
+            or any(type(found[key]) is not kind for key, kind in keys.items())
+            or not all(_is_number(value) for value in (*found["mean"], *found["std"], found["typical_px"]))
+            or not 1 <= found["channels"] <= 10_000
+            or not 1 <= found["classes"] <= 10_000
+        ):
+            raise self._wrong("configuration")
+        return dict(found)
+
+    def detections(self, classes: int) -> tuple[str, ...]:
+        """Names of the channels of a network for detection."""
+        found = self.outputs(classes + len(SIZES))
+        if found[classes:] != SIZES:
+            raise self._wrong("outputs")
+        return found
+
     def outputs(self, count: int) -> tuple[str, ...]:
         """Names of the output's channels."""
         return self._names("outputs", count)
@@ -385,6 +453,13 @@ class _Fields:
         ):
             raise self._wrong("settings")
         return {key: float(value) for key, value in found.items()}
+
+    def point_settings(self) -> dict[str, float]:
+        """With which points are made of heat maps."""
+        found = self.settings() or {}
+        if set(found) != {SCORE, APART} or not 0 < found[SCORE] <= 1 or not 1 <= found[APART] <= 100_000:
+            raise self._wrong("settings")
+        return found
 
     def classes(self, count: int) -> tuple[str, ...]:
         return self._names("classes", count)

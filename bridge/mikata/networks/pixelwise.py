@@ -16,9 +16,12 @@ Meaning = Literal["classes", "mask", "instances", "points", "image", "unknown"]
 ``classes``: a probability for each class, background first; they add up to 1.
 ``mask``: a probability of foreground for each channel, by itself.
 ``instances``: as ``classes`` (background, inside), and then a channel from which touching objects are parted.
-``points``: a probability of a centre for each class, and then height and width in px.
+``points``: a heat map of centres (0 to 1) for each class, and then height and width in px.
 ``image``: a restored image. ``unknown``: numbers of which nothing more is known.
 """
+
+SIZES = ("height", "width")
+"""Names of the last channels of a network of Mikata's that finds points."""
 
 
 def unchanged(values: NDArray[Any]) -> NDArray[Any]:

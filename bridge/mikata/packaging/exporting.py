@@ -18,7 +18,7 @@ from mikata.architecture import Classifier, SelfExplaining
 from mikata.errors import OutputError, PackageError, ParameterError
 from mikata.language import say
 from mikata.networks import Model, read_package
-from mikata.networks.package import TRAINING_FILE, is_segmentation
+from mikata.networks.package import TRAINING_FILE, is_pixelwise
 from mikata.outputs import first_few, written_pair
 from mikata.packaging import pages, weights
 from mikata.packaging.checking import check
@@ -48,7 +48,7 @@ from mikata.packaging.description import (
 from mikata.packaging.exported import Exported
 from mikata.packaging.onnx import onnx_bytes
 from mikata.packaging.parents import Parent, read_parent
-from mikata.packaging.segmented_export import export_segmentation
+from mikata.packaging.pixel_export import export_pixelwise
 from mikata.packaging.trained import formula_image
 from mikata.packaging.writer import bars, fill, npy, refuse_target, tiff, zip_files
 from mikata.types import Progress
@@ -86,7 +86,8 @@ def export(
     Parameters
     ----------
     package:
-        Folder or zip of a package that Mikata has trained, of a classifier or a network for segmentation.
+        Folder or zip of a package that Mikata has trained, of a classifier or a network for segmentation
+        or detection.
     out:
         Folder of the new package; its zip stands beside it.
     reader:
@@ -114,8 +115,8 @@ def export(
     target = out if out.is_symlink() else out.resolve()
     archive = target.with_name(target.name + ".zip")
     _refuse(package, target, archive, overwrite)
-    if is_segmentation(package):
-        return export_segmentation(
+    if is_pixelwise(package):
+        return export_pixelwise(
             package,
             target,
             archive,

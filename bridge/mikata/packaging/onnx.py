@@ -11,16 +11,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mikata.architecture import Network, Segmenter
+from mikata.architecture import Detector, Network, Segmenter
 from mikata.errors import NetworkError
 from mikata.language import say
 from mikata.networks.importing.onnx_session import session_of
 from mikata.packaging.description import OPSET
-from mikata.packaging.weights import TOLERANCE
+from mikata.packaging.weights import TOLERANCE, largest_difference
 
 _NEEDED = ("onnx", "onnxruntime")
 
@@ -100,7 +99,7 @@ def _others(x: Tensor, extras: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
 
 def _exported(classifier: Network, x: Tensor, dynamic: bool) -> bytes:
     sides = {0: "batch", 2: "height", 3: "width"} if dynamic else {0: "batch"}
-    outputs = sides if isinstance(classifier, Segmenter) else {0: "batch"}
+    outputs = sides if isinstance(classifier, Segmenter | Detector) else {0: "batch"}
     with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad(), _more_operations():
         # the exporter by TorchScript is deprecated; the other one takes several times as long
         warnings.simplefilter("ignore")
@@ -161,8 +160,7 @@ def _scaled(graph: Any, x: Any, size: Any, align_corners: Any, *scales: Any) -> 
 def _difference(session: Any, classifier: Network, x: Tensor) -> float:
     found = session.run(None, {"input": x.numpy()})[0]
     with torch.inference_mode():
-        expected = classifier(x).numpy()
-    if found.shape != expected.shape:
-        return float("inf")
-    unit = 1.0 if classifier.target is None else classifier.target[1]
-    return float(np.abs(found - expected).max()) / unit
+        expected: Tensor = classifier(x)
+        if found.shape != tuple(expected.shape):
+            return float("inf")
+        return largest_difference(torch.from_numpy(found), expected, classifier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -246,6 +246,37 @@ def eight_bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     plane = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
     low, high = float(plane.min()), float(plane.max())
     return np.asarray(np.rint((plane - low) * (255.0 / ((high - low) or 1.0))), np.uint8)
+
+
+def in_colour(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The same as a picture (H, W, 3)."""
+    plane = eight_bit(image)
+    return np.repeat(plane[..., None], 3, 2) if plane.ndim == 2 else plane
+
+
+def framed(
+    picture: NDArray[np.uint8],
+    boxes: Iterable[tuple[float, float, float, float]],
+    colour: tuple[int, int, int],
+) -> None:
+    """Draw boxes into a picture (H, W, 3): each left, top, width and height in px; a cross where it has no size."""
+    height, width = picture.shape[:2]
+    for left, top, wide, tall in boxes:
+        if wide < 1 or tall < 1:
+            row, column = int(top + tall / 2), int(left + wide / 2)
+            ends = ((row, row, column - 3, column + 3), (row - 3, row + 3, column, column))
+        else:
+            # the outermost px that lie in the box
+            up, down = round(top), round(top + tall) - 1
+            west, east = round(left), round(left + wide) - 1
+            ends = (
+                (up, up, west, east), (down, down, west, east),
+                (up, down, west, west), (up, down, east, east),
+            )  # fmt: skip
+        for first, last, begin, end in ends:
+            inside = max(first, 0) <= min(last, height - 1) and max(begin, 0) <= min(end, width - 1)
+            if inside:
+                picture[max(first, 0) : last + 1, max(begin, 0) : end + 1] = colour
 
 
 def channels_words(channels: int) -> str:

@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mikata.architecture import Network
+from mikata.architecture import Detector, Network
 from mikata.errors import NetworkError
 from mikata.language import say
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability, or of a value in its standard deviations, between two weight formats."""
+"""Largest difference between two weight formats: of a probability, of a value in its standard deviations, of a size in px as a
+share of it."""
 
 _Network = TypeVar("_Network", bound=Network)
 
@@ -150,8 +151,17 @@ def _difference(torchscript: bytes, classifier: Network, x: Tensor) -> float:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch's TorchScript deprecation
         loaded = torch.jit.load(io.BytesIO(torchscript), "cpu")  # type: ignore[no-untyped-call]
-        difference = float((loaded(x) - classifier(x)).abs().max())
-    return difference if classifier.target is None else difference / classifier.target[1]
+        return largest_difference(loaded(x), classifier(x), classifier)
+
+
+def largest_difference(found: Tensor, expected: Tensor, network: Network) -> float:
+    """The largest difference of two outputs, as `TOLERANCE` has it; NaN where there is one in them."""
+    apart = (found - expected).abs()
+    if isinstance(network, Detector):
+        classes: int = network.configuration["classes"]
+        apart[:, classes:] /= expected[:, classes:].clamp(min=1)
+    difference = float(apart.max())
+    return difference if network.target is None else difference / network.target[1]
 
 
 def _without_source_names(data: bytes) -> bytes:

@@ -312,7 +312,7 @@ def npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def tiff(plane: NDArray[np.float32]) -> bytes:
+def tiff(plane: NDArray[np.generic]) -> bytes:
     """An image (C, H, W) as ImageJ's TIFF."""
     buffer = io.BytesIO()
     array, axes = (plane[0], "YX") if plane.shape[0] == 1 else (plane, "CYX")

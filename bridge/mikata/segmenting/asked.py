@@ -8,10 +8,14 @@ from typing import Literal
 from mikata.errors import NetworkError
 from mikata.language import say
 from mikata.networks import PixelNetwork
+from mikata.networks.peaks import SCORE
 
 Make = Literal["both", "labels", "rois", "table"]
 LabelsOf = Literal["automatic", "classes", "objects"]
 Mark = Literal["points", "boxes"]
+
+Menu = Literal["Segment Images", "Detect Objects"]
+"""Commands of this work, as the menu calls them."""
 
 _LEAST = 0.5
 """Probability from which a mask or a point counts, where neither the user nor the package says one."""
@@ -37,6 +41,8 @@ class Asked:
         px that an object has at least; 0: as the package says.
     tile_px:
         Side of the tiles, 0 for the fastest.
+    menu:
+        Which command asks. Detect Objects takes networks that find points only.
     """
 
     make: Make = "both"
@@ -46,6 +52,12 @@ class Asked:
     least: float = 0.0
     least_px: int = 0
     tile_px: int = 0
+    menu: Menu = "Segment Images"
+
+    @property
+    def table_name(self) -> str:
+        """Of the table of objects or points; that of planes is called after it."""
+        return self.menu.partition(" ")[0]
 
     @property
     def labels(self) -> bool:
@@ -115,7 +127,8 @@ def reading_of(network: PixelNetwork, least: float) -> Reading:
                 count=count,
             )
         )
-    stated = (network.settings or {}).get("threshold", _LEAST)
+    settings = network.settings or {}
+    stated = settings.get(SCORE if meaning == "points" else "threshold", _LEAST)
     if meaning == "mask":
         # number 1 of each layer is its foreground, so its name is that of the channel
         wanted = tuple((1,) for _ in names)

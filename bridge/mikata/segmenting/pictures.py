@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from mikata import regions
+from mikata.networks.peaks import Point
+from mikata.segmenting.asked import Menu
 from mikata.segmenting.objects import Measured, Objects
-from mikata.segmenting.points import Point
 from mikata.types import Image, Region
 
 _GOLDEN = (5**0.5 - 1) / 2
@@ -37,8 +38,8 @@ def colour_of(number: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-_MADE = {"by": "Segment Images"}
-"""Property of all ROIs that this command makes."""
+_BY = "by"
+"""Property of all ROIs that these commands make: which of them."""
 
 
 def position(image: Image | tuple[int, int, int], z: int, t: int) -> Position:
@@ -57,7 +58,13 @@ def position(image: Image | tuple[int, int, int], z: int, t: int) -> Position:
 
 
 def outlines(
-    found: Objects, measured: Measured, names: Sequence[str], where: Position, *, background: bool
+    found: Objects,
+    measured: Measured,
+    names: Sequence[str],
+    where: Position,
+    *,
+    background: bool,
+    menu: Menu = "Segment Images",
 ) -> list[Region]:
     """The outline of each object, exactly along its pixels' edges: "name number", class and probability beside it.
 
@@ -82,14 +89,20 @@ def outlines(
                         "label": str(number),
                         "class": names[kind],
                         "probability": f"{measured.chances[index]:.4f}",
-                        **_MADE,
+                        _BY: menu,
                     },
                 )
             )
     return result
 
 
-def marks(found: Sequence[Point], names: Sequence[str], where: Position, boxes: bool) -> list[Region]:
+def marks(
+    found: Sequence[Point],
+    names: Sequence[str],
+    where: Position,
+    boxes: bool,
+    menu: Menu = "Segment Images",
+) -> list[Region]:
     """A point for each place, or a box of its size where the size is known; named by class and score."""
     result = []
     for number, one in enumerate(found, 1):
@@ -98,7 +111,7 @@ def marks(found: Sequence[Point], names: Sequence[str], where: Position, boxes: 
             "group": min(one.kind + 1, _GROUPS),
             "stroke_color": colour_of(one.kind + 1),
             "position": where,
-            "properties": {"class": names[one.kind], "score": f"{one.score:.4f}", **_MADE},
+            "properties": {"class": names[one.kind], "score": f"{one.score:.4f}", _BY: menu},
         }
         if boxes and one.width > 0 and one.height > 0:
             made = regions.rectangle(
@@ -112,9 +125,8 @@ def marks(found: Sequence[Point], names: Sequence[str], where: Position, boxes: 
 
 def without_earlier(overlay: Sequence[Region]) -> tuple[Region, ...]:
     """An overlay without what an earlier run has drawn, which a person would count and measure with the new."""
-    ((key, value),) = _MADE.items()
-    line = f"{key}: {value}"
-    return tuple(one for one in overlay if line not in (regions.to_roi(one).props or "").splitlines())
+    lines = {f"{_BY}: {menu}" for menu in get_args(Menu)}
+    return tuple(one for one in overlay if lines.isdisjoint((regions.to_roi(one).props or "").splitlines()))
 
 
 def scaled(image: Image, array: NDArray[Any], scale: int, title: str, channels: int, **more: Any) -> Image:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mikata.networks import instances
+from mikata.networks.peaks import APART, Point, peaks
 from mikata.segmenting.asked import Asked, Reading
 from mikata.segmenting.objects import Measured, Objects, Parting, find, measure
-from mikata.segmenting.points import Point, peaks
 from mikata.tiling import CHANCES, Channels, Masks, Plan, PlaneValues, Sink, Tiler, Winners, bands, zeros
 from mikata.tiling.running import Told
 
@@ -83,7 +83,7 @@ def look(
             values = zeros((len(network.outputs), *size), np.float32)
             sinks.append(Channels(values))
         plan = tiler.run(plane, sinks, told)
-        apart = int((network.settings or {}).get("apart_px", 1))
+        apart = int((network.settings or {}).get(APART, 1))
         found = peaks(
             values, reading.classes, reading.least, apart_px=apart * network.scale, cell=1 / network.scale
         )

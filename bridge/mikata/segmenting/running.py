@@ -28,7 +28,6 @@ from mikata.types import Image, Progress, Region, Result, Table
 
 _LABELS, _ROIS, _PROBABILITIES = " labels", " ROIs", " probabilities"
 _RESTORED = " restored"
-_OBJECTS_TABLE, _PLANES_TABLE = "Segment.csv", "Segment planes.csv"
 _LARGEST = 2**32 - 2**25  # bytes of pixels in an ImageJ TIFF
 _STEPS = 1000  # of a plane in the progress bar
 _SIXTEEN_BIT = 65535
@@ -68,7 +67,7 @@ def segment_images(
     roi_manager: bool = False,
     progress: Progress,
 ) -> Result:
-    """Run every plane of all images through a network; the work of the Segment Images command.
+    """Run every plane of all images through a network; the work of Segment Images and Detect Objects.
 
     Parameters
     ----------
@@ -134,14 +133,12 @@ def segment_images(
             shown.append(image.replace(overlay=drawn))
     if not totals.planes and first_error is not None:
         raise first_error
-    tables = _tables(network, reading, totals)
+    tables = _tables(network, reading, totals, asked)
     if folder:
-        files += [
-            folder.write_table(name, table)
-            for name, table in zip((_OBJECTS_TABLE, _PLANES_TABLE)[-len(tables) :], tables, strict=True)
-        ]
+        files += [folder.write_table(f"{table.title}.csv", table) for table in tables]
         folder.clear(
-            [f"{name}{end}" for name in names.values() for end in _ends(asked, reading)] + [_OBJECTS_TABLE],
+            [f"{name}{end}" for name in names.values() for end in _ends(asked, reading)]
+            + [f"{asked.table_name}.csv"],
             files,
         )
     notice = say("Research use, not for diagnosis.")
@@ -238,9 +235,10 @@ def _one(
                         reading.names,
                         at,
                         background=tiler.network.meaning != "mask",
+                        menu=asked.menu,
                     )
             elif asked.rois and found.points:
-                made.regions += marks(found.points, reading.names, at, asked.mark == "boxes")
+                made.regions += marks(found.points, reading.names, at, asked.mark == "boxes", asked.menu)
     if made.any:
         _pictures(made, image, name, network, reading, labels, output, asked)
     return made, first_error
@@ -343,7 +341,9 @@ def _ends(asked: Asked, reading: Reading) -> tuple[str, ...]:
 def _file_names(folder: ResultFolder, source: Images, asked: Asked, reading: Reading) -> dict[str, str]:
     """What each image's files are called; none of them may be there already."""
     names = {name: folder.unique(name) for name in source.names}
-    tables = [_PLANES_TABLE] if reading.kind == "image" else [_OBJECTS_TABLE, _PLANES_TABLE]
+    tables = [f"{asked.table_name} planes.csv"]
+    if reading.kind != "image":
+        tables.insert(0, f"{asked.table_name}.csv")
     folder.reserve([*tables, *(f"{name}{end}" for name in names.values() for end in _ends(asked, reading))])
     return names
 
@@ -360,11 +360,13 @@ def _write(folder: ResultFolder, name: str, made: _Made, asked: Asked) -> list[P
     return files
 
 
-def _tables(network: PixelNetwork, reading: Reading, totals: _Totals) -> tuple[Table, ...]:
-    planes = Table("Segment planes", plane_columns(reading), tuple(totals.plane_rows), append=False)
+def _tables(network: PixelNetwork, reading: Reading, totals: _Totals, asked: Asked) -> tuple[Table, ...]:
+    planes = Table(
+        f"{asked.table_name} planes", plane_columns(reading), tuple(totals.plane_rows), append=False
+    )
     if reading.kind == "image":
         return (planes,)
-    return Table("Segment", object_columns(network, reading), tuple(totals.rows)), planes
+    return Table(asked.table_name, object_columns(network, reading), tuple(totals.rows)), planes
 
 
 def _message(
@@ -430,6 +432,13 @@ def _message(
 
 def _refuse(asked: Asked, reading: Reading, network: PixelNetwork) -> None:
     """Refuse what the network cannot give (`NetworkError`)."""
+    if asked.menu == "Detect Objects" and reading.kind != "points":
+        raise NetworkError(
+            say(
+                "{model} gives no points with scores, which Detect Objects needs. Use Segment Images for it.",
+                model=network.path.name,
+            )
+        )
     if reading.kind == "image" and asked.make == "rois":
         raise NetworkError(
             say(

@@ -95,13 +95,18 @@ def _moved(images: Tensor, column: dict[str, Tensor], options: Augmentation, low
 
 def _grid(images: Tensor, column: dict[str, Tensor], options: Augmentation) -> Tensor | None:
     """Where each place of the result is in the image (N, H, W, 2); None where nothing is moved."""
-    turned = options.flip_horizontal or options.flip_vertical or options.quarter_turns
-    if not (options.rotation_rad or options.shift or options.scale or turned):
+    if not moves(options):
         return None
-    return F.affine_grid(_matrices(column, options, images.shape), list(images.shape), align_corners=False)
+    return F.affine_grid(matrices(column, options, images.shape), list(images.shape), align_corners=False)
 
 
-def _matrices(column: dict[str, Tensor], options: Augmentation, shape: Sequence[int]) -> Tensor:
+def moves(options: Augmentation) -> bool:
+    """Whether pixels are moved."""
+    turned = options.flip_horizontal or options.flip_vertical or options.quarter_turns
+    return bool(options.rotation_rad or options.shift or options.scale or turned)
+
+
+def matrices(column: dict[str, Tensor], options: Augmentation, shape: Sequence[int]) -> Tensor:
     """From places in the result to places in the image (N, 2, 3), both from -1 to 1 over the image."""
     height, width = shape[-2:]
     angle = options.rotation_rad * (2 * column["rotation"] - 1)

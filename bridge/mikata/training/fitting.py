@@ -19,6 +19,7 @@ from mikata.errors import Cancelled, MikataError, OutputError, RecipeError, Trai
 from mikata.language import say
 from mikata.networks import asked_between_layers
 from mikata.training import state
+from mikata.training.centre_losses import CentreLoss
 from mikata.training.data import Part, Remaining, Statistics, TrainingBatches, WholeBatches
 from mikata.training.losses import ClassLoss, ValueLoss
 from mikata.training.memory import is_out_of_memory
@@ -57,7 +58,7 @@ def fit(
     accelerator: str,
     *,
     resume: bool = False,
-    losses: PixelLoss | None = None,
+    losses: PixelLoss | CentreLoss | None = None,
 ) -> tuple[Loop, StoppedBy]:
     """Train until the epochs are over, nothing gets better, or the user stops it.
 
@@ -68,7 +69,7 @@ def fit(
     resume:
         Whether to go on from the state that an earlier start of the same training has left there.
     losses:
-        What a network for segmentation learns from; None: what suits the classifier.
+        What a network from images to images learns from; None: what suits the classifier.
 
     Returns
     -------

@@ -16,11 +16,13 @@ from mikata.errors import TrainingError
 from mikata.language import say
 from mikata.training.augmentation import augment, augment_masked
 from mikata.training.averaging import Average
+from mikata.training.centre_losses import CentreLoss
 from mikata.training.checkpoints import Checkpoints, Weights
 from mikata.training.data import Batch, TrainingBatches
 from mikata.training.learning_parts import LearningParts, steps_done
 from mikata.training.losses import ClassLoss, ValueLoss
 from mikata.training.memory import Before, has_batch_norm, is_out_of_memory, release
+from mikata.training.moving import augment_objects
 from mikata.training.order import seed_device, seed_of
 from mikata.training.pixel_losses import PixelLoss
 from mikata.training.processes import Processes
@@ -81,7 +83,7 @@ class Loop(LightningModule):
         classifier: Network,
         stage: Stage,
         batches: TrainingBatches,
-        losses: ClassLoss | ValueLoss | PixelLoss,
+        losses: ClassLoss | ValueLoss | PixelLoss | CentreLoss,
         parts: LearningParts,
         value_range: tuple[float, float],
         seed: int,
@@ -168,6 +170,7 @@ class Loop(LightningModule):
         last = self.history[-1] if self.history else {}
         self.watch.accuracy = last.get("selection_accuracy", math.nan)
         self.watch.dice = last.get("selection_dice", math.nan)
+        self.watch.f1 = last.get("selection_f1", math.nan)
         self.watch.error, self.watch.unit = last.get("selection_mae", math.nan), self.classifier.unit
 
     @property
@@ -223,8 +226,9 @@ class Loop(LightningModule):
 
     def _augmented(self, batch: Batch) -> Batch:
         images, labels, draws = batch
-        if labels.ndim > 1:  # what each pixel is, moved with the image
-            changed = augment_masked(images, labels, draws, self.stage.augmentation, self.value_range)
+        if labels.ndim > 1:  # what each pixel is, or objects (N, M, 5), moved with the image
+            move = augment_objects if labels.ndim == 3 else augment_masked
+            changed = move(images, labels, draws, self.stage.augmentation, self.value_range)
             return *changed, draws
         return augment(images, draws, self.stage.augmentation, self.value_range), labels, draws
 

@@ -16,8 +16,9 @@ TAU = 1.0
 """Strength of the logit adjustment: with 1, the smallest loss is that of the smallest balanced error."""
 
 
-Figure = Literal["accuracy", "mae", "dice"]
-"""What the history tells beside the loss: share of right answers, mean absolute error of values, or mean Dice of images."""
+Figure = Literal["accuracy", "mae", "dice", "f1"]
+"""What the history tells beside the loss: share of right answers, mean absolute error of values, or mean Dice of images, or
+mean F1 of objects in images."""
 
 
 class ClassLoss(nn.Module):

@@ -1,4 +1,4 @@
-"""Images with masks as batches: random patches to learn from, whole images to judge."""
+"""Images with masks, or with other things to be learnt of them, as batches: random patches to learn from, whole images to judge."""
 
 from __future__ import annotations
 
@@ -26,8 +26,44 @@ _AHEAD = 2  # batches that are being read while one is used
 _Made = TypeVar("_Made")
 
 
+class WholeAndPatches(Part):
+    """Images of one part of a split with what is to be learnt of them, whole and in patches."""
+
+    def training_batches(self, stage: Stage, seed: int, share: tuple[int, int]) -> TrainingBatches:
+        """Patches in batches that are learnt from."""
+        return PatchBatches(self, stage, seed, share)
+
+    def whole_batches(self, stage: Stage, share: tuple[int, int]) -> WholeBatches:
+        """Its images whole, once, in batches that are judged."""
+        return WholeImages(self, stage.batch, workers=stage.workers, share=share)
+
+    def patches(self, stage: Stage) -> tuple[int, float]:
+        """How many patches of each image an epoch has, and the share of them that has an object in its middle."""
+        raise NotImplementedError
+
+    def place(self, index: int, kind: float, which: float) -> tuple[int, int] | None:
+        """Row and column of a place of an object of an image, by two numbers from 0 to below 1; None: it has none."""
+        raise NotImplementedError
+
+    def patch(self, index: int, top: int, left: int) -> tuple[Tensor, Tensor]:
+        """A patch of an image, and what is to be learnt of it."""
+        raise NotImplementedError
+
+    def whole(self, index: int) -> tuple[Tensor, Tensor]:
+        """A whole image, and what it is judged by."""
+        raise NotImplementedError
+
+    def whole_shape(self, index: int) -> tuple[int, int]:
+        """Height and width of what `whole` gives."""
+        raise NotImplementedError
+
+    def stacked(self, truths: Sequence[Tensor]) -> Tensor:
+        """What is to be learnt of several patches or images."""
+        return torch.stack(list(truths))
+
+
 @dataclass(eq=False)
-class MaskPart(Part):
+class MaskPart(WholeAndPatches):
     """Images of one part of a split, with what each pixel is.
 
     Attributes
@@ -94,13 +130,25 @@ class MaskPart(Part):
         )
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def training_batches(self, stage: Stage, seed: int, share: tuple[int, int]) -> TrainingBatches:
-        """Patches in batches that are learnt from."""
-        return PatchBatches(self, stage, seed, share)
+    def patches(self, stage: Stage) -> tuple[int, float]:
+        """As the recipe says."""
+        return stage.segmentation.patches, stage.segmentation.foreground
 
-    def whole_batches(self, stage: Stage, share: tuple[int, int]) -> WholeBatches:
-        """Its images whole, once, in batches that are judged."""
-        return WholeMasks(self, stage.batch, workers=stage.workers, share=share)
+    def place(self, index: int, kind: float, which: float) -> tuple[int, int] | None:
+        """A random pixel of a random one of the classes that the image holds."""
+        entry = self.entries[index]
+        present = entry.mask.present if entry.mask is not None else ()
+        if not present:
+            return None
+        truth = self.truth(index)
+        pixels = (truth[CLASS] == present[int(kind * len(present))]).flatten().nonzero().flatten()
+        return divmod(int(pixels[int(which * len(pixels))]), truth.shape[2])
+
+    def patch(self, index: int, top: int, left: int) -> tuple[Tensor, Tensor]:
+        """A patch of an image, and what its pixels are."""
+        height, width = self.spec.size
+        window = (slice(None), slice(top, top + height), slice(left, left + width))
+        return self.image(index)[window], self.truth(index)[window]
 
     def whole(self, index: int) -> tuple[Tensor, Tensor]:
         """An image and what its pixels are, filled up to multiples of `step` with pixels that do not count."""
@@ -154,19 +202,17 @@ def distances(objects: NDArray[np.int32]) -> NDArray[np.float32]:
 class PatchBatches(TrainingBatches):
     """The patches of one epoch after another: of every image as many as the recipe says, at random places.
 
-    A share of them (``foreground``) has a pixel of an object in its middle, or as near to it as the image allows: of a
-    random one of the classes that the image holds, a random pixel.
+    A share of them (``foreground``) has a place of an object in its middle, or as near to it as the image allows.
     """
 
-    def __init__(self, source: MaskPart, stage: Stage, seed: int, share: tuple[int, int]) -> None:
+    def __init__(self, source: WholeAndPatches, stage: Stage, seed: int, share: tuple[int, int]) -> None:
         super().__init__(source, stage.batch, seed, workers=stage.workers, share=share)
-        self._masked = source
-        self._each = stage.segmentation.patches
-        self._foreground = stage.segmentation.foreground
+        self._whole = source
+        self._each, self._foreground = source.patches(stage)
         self._deal(len(source) * self._each, stage.batch)
 
     def __iter__(self) -> Iterator[Batch]:
-        source = self._masked
+        source = self._whole
         count = len(source) * self._each
         sequence = order.shuffled(count, self._seed, self.epoch) % len(source)
         draws = order.draws(count, self._seed, self.epoch)
@@ -182,41 +228,41 @@ class PatchBatches(TrainingBatches):
             places, ahead(patch, [p.tolist() for p in places], self._workers), strict=True
         ):
             images, truths = zip(*made, strict=True)
-            yield torch.stack(images), torch.stack(truths), draws[place]
+            yield torch.stack(images), source.stacked(truths), draws[place]
 
     def _patch(self, index: int, chances: list[float]) -> tuple[Tensor, Tensor]:
-        image, truth = self._masked.image(index), self._masked.truth(index)
-        height, width = self._masked.spec.size
-        room_y, room_x = image.shape[1] - height, image.shape[2] - width
+        source = self._whole
+        height, width = source.spec.size
+        whole = source.shape(index)
+        room_y, room_x = whole[0] - height, whole[1] - width
         top, left = int(chances[0] * (room_y + 1)), int(chances[1] * (room_x + 1))
-        entry = self._masked.entries[index]
-        present = entry.mask.present if entry.mask is not None else ()
-        if present and chances[2] < self._foreground:
+        if chances[2] < self._foreground:
             # what is left of the chance, once it has decided, is even again
-            wanted = present[int(chances[2] / self._foreground * len(present))]
-            pixels = (truth[CLASS] == wanted).flatten().nonzero().flatten()
-            y, x = divmod(int(pixels[int(chances[3] * len(pixels))]), truth.shape[2])
-            top, left = min(max(0, y - height // 2), room_y), min(max(0, x - width // 2), room_x)
-        window = (slice(None), slice(top, top + height), slice(left, left + width))
-        return image[window], truth[window]
+            found = source.place(index, chances[2] / self._foreground, chances[3])
+            if found is not None:
+                top, left = (
+                    min(max(0, at - side // 2), room)
+                    for at, side, room in zip(found, (height, width), (room_y, room_x), strict=True)
+                )
+        return source.patch(index, top, left)
 
 
-class WholeMasks(WholeBatches):
-    """All images once and whole, with what their pixels are; each batch of one size."""
+class WholeImages(WholeBatches):
+    """All images once and whole, with what they are judged by; each batch of one size."""
 
-    def __init__(self, source: MaskPart, batch: int, *, workers: int, share: tuple[int, int]) -> None:
-        self._masked = source
+    def __init__(self, source: WholeAndPatches, batch: int, *, workers: int, share: tuple[int, int]) -> None:
+        self._whole = source
         super().__init__(source, batch, workers=workers, share=share)
 
     def _shape(self, index: int) -> tuple[int, int]:
-        return self._masked.whole_shape(index)
+        return self._whole.whole_shape(index)
 
     def __iter__(self) -> Iterator[Batch]:
         for chunk, made in zip(
-            self._chunks, ahead(self._masked.whole, self._chunks, self._workers), strict=True
+            self._chunks, ahead(self._whole.whole, self._chunks, self._workers), strict=True
         ):
             images, truths = zip(*made, strict=True)
-            yield torch.stack(images), torch.stack(truths), torch.tensor(chunk)
+            yield torch.stack(images), self._whole.stacked(truths), torch.tensor(chunk)
 
 
 def ahead(
@@ -236,4 +282,13 @@ def ahead(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-__all__ = ["CLASS", "OBJECT", "MaskPart", "PatchBatches", "WholeMasks", "ahead", "distances"]
+__all__ = [
+    "CLASS",
+    "OBJECT",
+    "MaskPart",
+    "PatchBatches",
+    "WholeAndPatches",
+    "WholeImages",
+    "ahead",
+    "distances",
+]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mikata.datasets import PARTS
 from mikata.language import duration, english, joined
 
 if TYPE_CHECKING:
+    from mikata.training.detection_run import DetectionRun
     from mikata.training.segmented_run import SegmentationRun
+    from mikata.training.stage import Detection, Segmentation
 
 Say = Callable[..., str]
 
@@ -22,12 +24,11 @@ def paragraph(run: SegmentationRun, say: Say = english) -> str:
     say:
         `mikata.language.say` for the user's language; by default English, as packages have it.
     """
-    return joined([_network(run, say), _images(run, say), _learning(run, say), _end(run, say), *run.notes])
+    return joined([_network(run, say), images(run, say), _learning(run, say), end(run, say), *run.notes])
 
 
 def _network(run: SegmentationRun, say: Say) -> str:
     configuration = run.segmenter.configuration
-    pairs = zip(configuration["mean"], configuration["std"], strict=True)
     stage = run.recipe.stage
     sentence = say(
         "A {network} network for segmentation ({parameters:.2f} million parameters) was trained with Mikata {mikata} "
@@ -40,7 +41,7 @@ def _network(run: SegmentationRun, say: Say) -> str:
         width=stage.size[1],
         height=stage.size[0],
         channels=run.channels,
-        numbers=", ".join(f"{mean:.4g} / {std:.4g}" for mean, std in pairs),
+        numbers=normalisation(configuration),
         unit=run.value_unit,
         source=run.parent.get("name") or stage.source,
     )
@@ -57,7 +58,14 @@ def _network(run: SegmentationRun, say: Say) -> str:
     )
 
 
-def _images(run: SegmentationRun, say: Say) -> str:
+def normalisation(configuration: Mapping[str, Any]) -> str:
+    """Mean and standard deviation of each channel."""
+    pairs = zip(configuration["mean"], configuration["std"], strict=True)
+    return ", ".join(f"{mean:.4g} / {std:.4g}" for mean, std in pairs)
+
+
+def images(run: SegmentationRun | DetectionRun, say: Say) -> str:
+    """How many images each part has."""
     counts = {name: len(run.parts[name]) for name in PARTS}
     return say(
         "{training} images trained it, {selection} chose the epoch, {test} were kept for the test (split {split}, seed "
@@ -81,15 +89,24 @@ def _learning(run: SegmentationRun, say: Say) -> str:
         "boundary": say("A class of its own, the boundary, tells touching objects apart."),
         "distance": say("A map of the distance to the border tells touching objects apart."),
     }
+    how = how_learnt(run, losses[said.loss], said, say)
+    return joined([how, parting[said.instances]])
+
+
+def how_learnt(
+    run: SegmentationRun | DetectionRun, loss: str, said: Segmentation | Detection, say: Say
+) -> str:
+    """Loss, patches, optimiser and augmentation."""
+    stage = run.recipe.stage
     changes = [
         f"{key} {value:g}" if isinstance(value, float) else key
         for key, value in vars(stage.augmentation).items()
         if value and key != "fill"
     ]
-    how = say(
+    return say(
         "Loss: {loss}. {patches} random patches of each image an epoch, {share:.0%} of them at an object; optimiser "
         "{optimiser}, learning rate {rate:g} ({schedule}), batches of {batch}; augmentation: {augmentation}.",
-        loss=losses[said.loss],
+        loss=loss,
         patches=said.patches,
         share=said.foreground,
         optimiser=stage.optimiser,
@@ -98,11 +115,11 @@ def _learning(run: SegmentationRun, say: Say) -> str:
         batch=stage.batch,
         augmentation=", ".join(changes) or say("none"),
     )
-    return joined([how, parting[said.instances]])
 
 
-def _end(run: SegmentationRun, say: Say) -> str:
-    end = say(
+def end(run: SegmentationRun | DetectionRun, say: Say) -> str:
+    """How long it was trained, and what was chosen."""
+    ended = say(
         "It was trained for {epochs} of at most {most} epochs, and epoch {best} had the lowest loss on the selection images "
         "and was kept. The training took {time} on {device}.",
         epochs=len(run.history),
@@ -112,9 +129,9 @@ def _end(run: SegmentationRun, say: Say) -> str:
         device=run.device,
     )
     if not run.settings:
-        return end
+        return ended
     chosen = say(
         "The settings that objects are made with were chosen on the selection images: {settings}.",
         settings=", ".join(f"{key} {value:g}" for key, value in run.settings.items()),
     )
-    return joined([end, chosen])
+    return joined([ended, chosen])

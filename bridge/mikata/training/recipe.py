@@ -13,15 +13,25 @@ from typing import Any
 from mikata.errors import RecipeError
 from mikata.language import say
 from mikata.shipped import recipes
-from mikata.training.stage import CHECKS, Augmentation, Formula, Segmentation, Stage, Unlabelled, shown
+from mikata.training.stage import (
+    CHECKS,
+    Augmentation,
+    Detection,
+    Formula,
+    Segmentation,
+    Stage,
+    Unlabelled,
+    shown,
+)
 
 _TABLES: dict[str, type[Any]] = {
     "augmentation": Augmentation,
     "segmentation": Segmentation,
+    "detection": Detection,
     "formula": Formula,
     "unlabelled": Unlabelled,
 }
-_NO_SOURCES = ("augmentation", "segmentation")
+_NO_SOURCES = ("augmentation", "segmentation", "detection")
 """Tables that do not belong to a source of weights of their name."""
 _SOURCES = ("none", "imagenet", "previous", "formula", "unlabelled")
 _INHERITED = ("network", "size", "fit", "channels")
@@ -118,7 +128,11 @@ class Recipe:
             table = dataclasses.asdict(stage)
             table["size"] = list(stage.size)
             table["frozen"] = list(stage.frozen)
-            table["segmentation"]["names"] = list(stage.segmentation.names)
+            for own, names in (
+                ("segmentation", stage.segmentation.names),
+                ("detection", stage.detection.names),
+            ):
+                table[own]["names"] = list(names)
             stages.append(table)
         split = {"test": self.test, "selection": self.selection}
         return {"seed": self.seed, "split": split, "stage": stages}
@@ -255,6 +269,13 @@ def _stage(
         raise RecipeError(
             say(
                 '{recipe}: stage: adam_formula = "keras" needs the optimiser adam or adamw, not sgd.',
+                recipe=source,
+            )
+        )
+    if stage.segmentation != Segmentation() and stage.detection != Detection():
+        raise RecipeError(
+            say(
+                "{recipe}: a network learns either segmentation or detection: keep [stage.segmentation] or [stage.detection].",
                 recipe=source,
             )
         )

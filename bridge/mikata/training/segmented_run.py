@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mikata.architecture import Segmenter
 from mikata.datasets import Entry, Segmented
-from mikata.language import english
 from mikata.networks.instances import label_image
 from mikata.training import pixel_methods
 from mikata.training.fitting import StoppedBy
 from mikata.training.pixel_losses import Parting
+from mikata.training.pixel_run import split_words, whole_output
 from mikata.training.recipe import Recipe
 from mikata.training.run import NOTICE, data_record
 
@@ -80,9 +79,7 @@ class SegmentationRun:
     @property
     def split(self) -> str:
         """The same, and whether the table gave the split, in English words for records."""
-        if any(entry.split for entry in self.dataset.entries):
-            return english("{grouping}, given in the table", grouping=self.grouping)
-        return self.grouping
+        return split_words(self.dataset)
 
     @property
     def methods(self) -> str:
@@ -126,12 +123,7 @@ class SegmentationRun:
 
         The whole image at once, continued as in a mirror to the right and below up to multiples of `step`.
         """
-        height, width = image.shape[1:]
-        filled = np.pad(image, ((0, 0), (0, -height % self.step), (0, -width % self.step)), mode="reflect")
-        with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(filled, np.float32))[None].to(device)
-            found = self.segmenter.to(device)(x)[0, :, :height, :width]
-        return np.asarray(found.float().cpu().numpy())
+        return whole_output(self.segmenter, image, self.step, device)
 
     def class_image(self, outputs: NDArray[Any]) -> NDArray[np.uint8]:
         """Number of the class of each pixel (H, W) of what `predict` gives."""

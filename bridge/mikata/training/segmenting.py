@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from mikata import images
-from mikata.datasets import Entry, Segmented, split
-from mikata.errors import Cancelled, DataError, ImageError, RecipeError
+from mikata.datasets import Segmented, split
+from mikata.errors import Cancelled, DataError, RecipeError
 from mikata.language import say
-from mikata.networks import InputSpec, to_input
 from mikata.networks.reach import step_of
 from mikata.training import order
 from mikata.training.augmentation import refuse_flips_of_sides
-from mikata.training.data import Statistics, channels_of, input_of, look_through
+from mikata.training.data import Statistics, channels_of, input_of
 from mikata.training.fitting import accelerator_for, device_name, fit
 from mikata.training.patches import MaskPart
 from mikata.training.pixel_losses import PixelLoss
+from mikata.training.pixel_reading import refuse_for_pixels, refuse_size, refuse_unlike_tests, seen_through
 from mikata.training.pixel_starting import normalised, start_segmenter
 from mikata.training.processes import main_process
 from mikata.training.recipe import Recipe
 from mikata.training.run import versions
 from mikata.training.schedule import refuse_endless_warmup
 from mikata.training.segmented_run import Parts, SegmentationRun
-from mikata.training.stage import Segmentation, Stage, shown
+from mikata.training.stage import Segmentation, Stage
 from mikata.types import SILENT, Progress
-
-_GIB = 2**30
 
 
 def train_segmentation(
@@ -155,47 +151,6 @@ def outputs_of(dataset: Segmented, said: Segmentation) -> tuple[str, ...]:
     return (*dataset.names, said.instances)
 
 
-def refuse_for_pixels(recipe: Recipe) -> None:
-    """Refuse what a recipe says that is not for segmentation.
-
-    Raises
-    ------
-    RecipeError
-        If it has several stages, scales images, or says what classifiers are trained with.
-    """
-    if len(recipe.stages) > 1:
-        raise RecipeError(
-            say("{recipe}: a network for segmentation is trained in one stage.", recipe=recipe.source)
-        )
-    stage = recipe.stage
-    wanted = {
-        "fit": (stage.fit, "native"),
-        "head": (stage.head, "gradient"),
-        "balance": (stage.balance, "none"),
-        "label_smoothing": (stage.label_smoothing, 0.0),
-    }
-    for key, (value, needed) in wanted.items():
-        if value != needed:
-            raise RecipeError(
-                say(
-                    "{recipe}: a network for segmentation is trained with {key} = {needed}, not {value}.",
-                    recipe=recipe.source,
-                    key=key,
-                    needed=shown(needed),
-                    value=shown(value),
-                )
-            )
-    if stage.source in ("formula", "unlabelled", "previous"):
-        raise RecipeError(
-            say(
-                "{recipe}: source = {value} is for classifiers. Say none, imagenet (of an smp: network's encoder), or a "
-                "package of a network for segmentation.",
-                recipe=recipe.source,
-                value=shown(stage.source),
-            )
-        )
-
-
 def _refuse_empty_training(dataset: Segmented, parts: Parts) -> None:
     for name in ("training", "selection"):
         present = {k for entry in parts[name] if entry.mask is not None for k in entry.mask.present}
@@ -222,18 +177,7 @@ def _load(
     progress: Progress,
 ) -> tuple[MaskPart, MaskPart, Statistics]:
     """Training and selection images, and the statistics of the training images."""
-    if stage.size[0] % step or stage.size[1] % step:
-        raise RecipeError(
-            say(
-                "{recipe}: {network} takes patches whose sides are multiples of {step} px, not {height} x {width}. Say "
-                "another size.",
-                recipe=recipe.source,
-                network=stage.network,
-                step=step,
-                height=stage.size[0],
-                width=stage.size[1],
-            )
-        )
+    refuse_size(stage, step, recipe)
     used = (*parts["training"], *parts["selection"])
     spec = input_of(used, channels, stage.size, stage.fit)
     distance = stage.segmentation.instances == "distance"
@@ -241,48 +185,9 @@ def _load(
         MaskPart.of(parts[name], dataset, spec, distance=distance, step=step)
         for name in ("training", "selection")
     )
-    keep = learning.nbytes() + choosing.nbytes() <= stage.cache_gib * _GIB
-    statistics = look_through(
-        learning, keep=keep, workers=stage.workers, message=say("Reading training images"), progress=progress
-    )
-    if min(statistics.std) == 0:
-        raise DataError(
-            say("All training images have the same value everywhere in one channel: nothing can be learnt.")
-        )
-    if keep:
-        look_through(
-            choosing,
-            keep=True,
-            workers=stage.workers,
-            message=say("Reading selection images"),
-            progress=progress,
-        )
+    statistics = seen_through(learning, choosing, stage, progress)
+    if learning.kept is not None:
         learning.keep_truth()
         choosing.keep_truth()
-    if all(entry.picture.eight_bit for entry in used):
-        statistics = Statistics(statistics.mean, statistics.std, (0.0, 255.0))
-    _refuse_unlike_tests(parts["test"], spec, statistics)
+    refuse_unlike_tests(parts["test"], spec, statistics)
     return learning, choosing, statistics
-
-
-def _refuse_unlike_tests(entries: Sequence[Entry], spec: InputSpec, statistics: Statistics) -> None:
-    """Refuse before the training what would be found out after it: that no test image suits its values."""
-    suited = dataclasses.replace(spec, value_range=statistics.value_range)
-    problem = ""
-    for entry in entries:
-        try:
-            image = images.read(entry.file)
-            to_input(next(image.frames()).values, suited, name=str(entry.file), unit=image.calibrated_unit)
-        except ImageError as error:
-            problem = problem or str(error)
-            continue
-        return
-    if problem:
-        raise DataError(
-            say(
-                "None of the {count} test images suits the training images, so that the network could not be tested. The "
-                "first: {reason}",
-                count=len(entries),
-                reason=problem,
-            )
-        )

@@ -139,6 +139,17 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """How a network for detection is trained; see ``default.toml`` for what each key means."""
+
+    names: tuple[str, ...] = ()
+    shrink: Literal[1, 2, 4] = 1
+    near_px: float = 10.0
+    patches: int = 4
+    foreground: float = 0.5
+
+
+@dataclass(frozen=True)
 class Stage:
     """One training of the network; see ``default.toml`` for what each key means.
 
@@ -187,6 +198,7 @@ class Stage:
     formula: Formula = field(default_factory=Formula)
     unlabelled: Unlabelled = field(default_factory=Unlabelled)
     segmentation: Segmentation = field(default_factory=Segmentation)
+    detection: Detection = field(default_factory=Detection)
 
 
 CHECKS: dict[str, Check] = {
@@ -243,6 +255,8 @@ CHECKS: dict[str, Check] = {
     "names": _list_of_words,
     "instances": _one_of("none", "boundary", "distance"),
     "loss": _one_of("dice_ce", "cross_entropy", "dice"),
+    "shrink": _one_of(1, 2, 4),
+    "near_px": _number(0, 1000, open_low=True),
     "patches": _whole(1, 10_000),
     "foreground": _number(0, 1),
     "shrink": _one_of(1, 2, 4, 8),

@@ -26,6 +26,7 @@ class Watch:
     shown: float = 0.0
     accuracy: float = math.nan
     dice: float = math.nan
+    f1: float = math.nan
     error: float = math.nan
     """Mean absolute error of the selection images' values, in `unit`."""
     unit: str = ""
@@ -47,6 +48,8 @@ class Watch:
             words.append(say("selection accuracy {accuracy:.1f} %", accuracy=100 * self.accuracy))
         if not math.isnan(self.dice):
             words.append(say("Dice of selection images {dice:.3f}", dice=self.dice))
+        if not math.isnan(self.f1):
+            words.append(say("F1 of selection images {f1:.3f}", f1=self.f1))
         if not math.isnan(self.error):
             error = f"{self.error:.3g} {self.unit}".rstrip()
             words.append(say("mean error of selection images {error}", error=error))

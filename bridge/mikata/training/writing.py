@@ -41,8 +41,8 @@ def as_toml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
                 "source",
             ):
                 stage.add(key, _item(value, why.get(key, "") if last else ""))
-        for name in ("augmentation", "segmentation", "formula", "unlabelled"):
-            if name not in ("augmentation", "segmentation", said["source"]):
+        for name in ("augmentation", "segmentation", "detection", "formula", "unlabelled"):
+            if name not in ("augmentation", "segmentation", "detection", said["source"]):
                 continue  # of a source that a search has tried and not chosen: no recipe may say it
             changed = {key: value for key, value in said[name].items() if value != _listed(plain[name][key])}
             if changed:

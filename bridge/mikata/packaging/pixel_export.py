@@ -1,81 +1,66 @@
-"""A package of a network for segmentation that Mikata has trained -> one for a certain reader."""
+"""A package of a network from images to images that Mikata has trained -> one for a certain reader."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mikata.architecture import Segmenter
 from mikata.errors import PackageError, ParameterError
 from mikata.language import say
 from mikata.networks import read_pixel_network
 from mikata.networks.package import TRAINING_FILE, record_of
 from mikata.outputs import first_few, written_pair
-from mikata.packaging import segmented_page
+from mikata.packaging import pixel_page
 from mikata.packaging.checking import check
 from mikata.packaging.description import COVER, ONNX, README, Reader, refuse_words
+from mikata.packaging.detected import detection_of
 from mikata.packaging.exported import Exported
 from mikata.packaging.onnx import onnx_bytes
 from mikata.packaging.parents import read_parent
-from mikata.packaging.segmented import describe_segmentation, network_files, spots, stated_halo
+from mikata.packaging.pixelwise import Pixelwise, describe_pixelwise, network_files, spots, stated_halo
+from mikata.packaging.segmented import segmentation_of
 from mikata.packaging.writer import fill, zip_files
 from mikata.types import Progress
 
 
 @dataclass(frozen=True, eq=False)
-class SavedSegmenter:
-    """A network for segmentation as its package tells of it: see `mikata.packaging.segmented.TrainedSegmenter`."""
+class Saved:
+    """A package of a network from images to images, read for a new one.
+
+    Attributes
+    ----------
+    path, record, channels:
+        Folder or zip, its training record, and the number of input channels.
+    subject:
+        The network and what its package tells of it.
+    halo:
+        As of `mikata.networks.PixelNetwork`.
+    """
 
     path: Path
-    segmenter: Segmenter
-    classes: tuple[str, ...]
-    outputs: tuple[str, ...]
-    instances: str
-    settings: Mapping[str, float]
-    step: int
+    subject: Pixelwise
     halo: int | None
     channels: int
-    value_unit: str
-    value_range: tuple[float, float]
     record: dict[str, Any] = field(repr=False)
-    grouping: str = ""
-    methods: str = ""
 
 
-def read_saved(package: Path) -> SavedSegmenter:
-    """Read a package of a network for segmentation with its record.
+def read_saved(package: Path) -> Saved:
+    """Read a package of a network from images to images with its record.
 
     Raises
     ------
     PackageError
         As of `mikata.networks.read_pixel_network`.
     """
-    network, record = read_pixel_network(package), record_of(package)
-    segmenter = network.network
-    assert isinstance(segmenter, Segmenter)
-    parted = network.meaning == "instances"
-    assert network.value_range is not None
-    return SavedSegmenter(
-        path=package,
-        segmenter=segmenter,
-        # a boundary and a distance are no classes
-        classes=network.outputs[:2] if parted else network.outputs,
-        outputs=network.outputs,
-        instances=network.outputs[-1] if parted else "none",
-        settings=network.settings or {},
-        step=network.stride,
-        halo=network.halo,
-        channels=network.channels,
-        value_unit=network.value_unit,
-        value_range=network.value_range,
-        record=record,
-    )
+    network = read_pixel_network(package)
+    subject = detection_of(network) if network.meaning == "points" else segmentation_of(network)
+    return Saved(package, subject, network.halo, network.channels, record_of(package))
 
 
-def export_segmentation(
+def export_pixelwise(
     package: Path,
     target: Path,
     archive: Path,
@@ -96,18 +81,18 @@ def export_segmentation(
     PackageError, NetworkError, OutputError
         As of `mikata.packaging.export`.
     ParameterError
-        If heat maps are asked for, which a segmentation does not have.
+        If heat maps are asked for, which only classifiers have.
     """
     if explain:
         raise ParameterError(
             say(
-                "{path} holds a network for segmentation: its output says where things are by itself. Export it without heat "
-                "maps.",
+                "{path} holds a network whose output says where things are by itself. Export it without heat maps.",
                 path=package,
             )
         )
     saved = read_saved(package)
-    parent = read_parent(saved, lambda: spots(saved))
+    subject = saved.subject
+    parent = read_parent(saved, lambda: spots(saved.subject))
     words = replace(
         parent.words,
         authors=tuple(a.strip() for a in authors if a.strip()) or parent.words.authors,
@@ -115,23 +100,21 @@ def export_segmentation(
     )
     refuse_words(name=words.name, licence=words.licence)
     progress.show(say("Compile"))
-    files, segmenter, x = network_files(
-        saved, parent.test_input[0], stated_halo(saved.halo, saved.step, reader)
+    files, network, x = network_files(
+        subject, parent.test_input[0], stated_halo(saved.halo, subject.step, reader)
     )
-    step = saved.step
+    step = subject.step
     onnx, missing = (
         (None, "")
         if reader == "deepimagej"
-        else onnx_bytes(segmenter, x, explain=False, extras=((step, 3 * step), (2 * step, 0)))
+        else onnx_bytes(network, x, explain=False, extras=((step, 3 * step), (2 * step, 0)))
     )
     made = {"reader": reader}
     files |= {
         TRAINING_FILE: (
             json.dumps({**saved.record, "export": made}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
         ).encode(),
-        README: segmented_page.page(
-            saved, words, parent.told, halo=saved.halo, onnx=onnx is not None
-        ).encode(),
+        README: pixel_page.page(subject, words, parent.told, halo=saved.halo, onnx=onnx is not None).encode(),
         **({} if onnx is None else {ONNX: onnx}),
         **({} if parent.cover is None else {COVER: parent.cover}),
     }
@@ -140,8 +123,8 @@ def export_segmentation(
         fill(
             beside,
             files,
-            lambda sums: describe_segmentation(
-                beside, saved, words, halo=saved.halo, sums=sums, reader=reader
+            lambda sums: describe_pixelwise(
+                beside, subject, words, halo=saved.halo, sums=sums, reader=reader
             ),
         )
         checked = check(beside)
@@ -153,5 +136,5 @@ def export_segmentation(
                 )
             )
         zip_files(beside, zipped)
-    least = (saved.step, saved.step)
+    least = (subject.step, subject.step)
     return Exported(target, archive, replace(checked, path=target), "", True, least, missing)

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mikata.tiling import bands
+SCORE, APART = "score", "apart_px"
+"""Names of the settings that a network for detection comes with: the parameters `least` and `apart_px` of `peaks`."""
+
+DEFAULTS: dict[str, float] = {SCORE: 0.3, APART: 1.0}
+"""Their values where none were chosen."""
+
+_BAND = 256  # rows worked on together: a whole plane at once would take much memory
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,13 @@ def peaks(
     for kind in range(classes):
         heat = values[kind]
         candidates: list[tuple[float, int, int]] = []
-        for rows in bands(height):
-            low, high = max(0, rows.start - 1), min(height, rows.stop + 1)
+        for start in range(0, height, _BAND):
+            stop = min(start + _BAND, height)
+            low, high = max(0, start - 1), min(height, stop + 1)
             part = heat[low:high]
             top = (part == ndimage.maximum_filter(part, size=3, mode="nearest")) & (part >= least)
-            down, across = np.nonzero(top[rows.start - low : rows.stop - low])
-            down = down + rows.start
+            down, across = np.nonzero(top[start - low : stop - low])
+            down = down + start
             candidates += zip(heat[down, across].tolist(), down.tolist(), across.tolist(), strict=True)
         for score, y, x in _apart(candidates, max(1, apart_px)):
             tall, wide = values[classes : classes + 2, y, x] if sized else (0.0, 0.0)

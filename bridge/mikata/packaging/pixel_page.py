@@ -1,4 +1,4 @@
-"""The README of a package of a network for segmentation."""
+"""The README of a package of a network from images to images."""
 
 from __future__ import annotations
 
@@ -19,32 +19,30 @@ from mikata.packaging.description import (
 from mikata.packaging.pages import cell, plain
 
 if TYPE_CHECKING:
-    from mikata.packaging.segmented import EvaluatedPixels, TrainedSegmenter
+    from mikata.packaging.pixelwise import EvaluatedPixels, Pixelwise
 
 
-def readme(
-    trained: TrainedSegmenter, words: Words, report: EvaluatedPixels | None, *, halo: int | None
-) -> str:
+def readme(subject: Pixelwise, words: Words, report: EvaluatedPixels | None, *, halo: int | None) -> str:
     """The README of a package of a network that was just trained, in Markdown; `halo` is as of `page`."""
     told = {
         pages.VALIDATION: [
-            *_figures(trained, report),
+            *_figures(subject, report),
             "",
-            "To validate it on images of your own, compare what it finds with outlines that a person drew in images of "
-            "patients or samples it has not seen; give the number of patients and an interval with the result.",
+            f"To validate it on images of your own, compare what it finds with {subject.truth} in images of patients or "
+            "samples it has not seen; give the number of patients and an interval with the result.",
         ],
         pages.DATA: [
             plain(words.data) if words.data else "The training data are not described. Ask the authors.",
             "",
             "The test and sample images in this package are made by formula or of open licence.",
         ],
-        pages.TRAINING: [plain(trained.methods)],
+        pages.TRAINING: [plain(subject.methods)],
     }
-    return page(trained, words, told, halo=halo)
+    return page(subject, words, told, halo=halo)
 
 
 def page(
-    trained: TrainedSegmenter,
+    subject: Pixelwise,
     words: Words,
     told: dict[str, list[str]],
     *,
@@ -62,8 +60,8 @@ def page(
     onnx:
         Whether there is an ONNX file.
     """
-    low, high = trained.value_range
-    network = trained.segmenter.configuration["network"]
+    low, high = subject.value_range
+    network = subject.network.configuration["network"]
     needs = (
         "torch, torchvision and segmentation-models-pytorch" if "/" in network else "torch and torchvision"
     )
@@ -79,24 +77,21 @@ def page(
         f"**{RESEARCH_USE}**",
         "",
         *([plain(words.description), ""] if words.description else []),
-        f"A network for segmentation (`{network}`), trained with Mikata. Input: an image. Output: an image of the same "
+        f"A network for {subject.kind} (`{network}`), trained with Mikata. Input: an image. Output: an image of the same "
         "size with these channels:",
         "",
         "| output channel | meaning |",
         "|---:|---|",
-        *(
-            f"| {number} | {cell(_meaning(trained, name))} |"
-            for number, name in enumerate(trained.outputs, 1)
-        ),
+        *(f"| {number} | {cell(meaning)} |" for number, meaning in enumerate(subject.meanings, 1)),
         "",
-        *_objects(trained),
+        *([*subject.objects, ""] if subject.objects else []),
         "## Images it takes",
         "",
-        f"- {pages.channels_words(trained.channels)}",
-        f"- At their own scale, sides in multiples of {trained.step} px (deepImageJ, bioimageio.core and Mikata fill images "
+        f"- {pages.channels_words(subject.channels)}",
+        f"- At their own scale, sides in multiples of {subject.step} px (deepImageJ, bioimageio.core and Mikata fill images "
         "up to that by themselves). Pixels must be of the size that the training images' were.",
         f"- {seen}",
-        f"- Values in {trained.value_unit}; the training images went from {low:g} to {high:g}. Normalisation and softmax are "
+        f"- Values in {subject.value_unit}; the training images went from {low:g} to {high:g}. Normalisation and {subject.inside} are "
         "inside the network: give it the values as they are.",
         "",
         *(
@@ -121,9 +116,10 @@ def page(
                 "- It takes three channels: make them first with Image > Color > Make Composite, and before that, from a grey "
                 "image, with Image > Type > RGB Color."
             ]
-            if trained.channels == 3
+            if subject.channels == 3
             else []
         ),
+        *subject.in_imagej,
         "",
         "## Files",
         "",
@@ -144,40 +140,14 @@ def page(
     return "\n".join(lines) + "\n"
 
 
-def _meaning(trained: TrainedSegmenter, name: str) -> str:
-    if name not in trained.classes and trained.instances == "distance":
-        return (
-            "how far inside of its object a pixel lies: 0 at its border or outside, 1 at its innermost pixel"
-        )
-    if name not in trained.classes:
-        return "probability of boundary: the object's outermost pixels"
-    inside = (
-        " (inside, without its boundary)" if trained.instances == "boundary" and name != "background" else ""
-    )
-    return f"probability of {name}{inside}"
-
-
-def _objects(trained: TrainedSegmenter) -> list[str]:
-    if not trained.settings:
-        return []
-    settings = ", ".join(f"{key} {value:g}" for key, value in trained.settings.items())
-    return [
-        "Objects that touch are parted by a watershed: a pixel is of an object where the probability of background is at "
-        "most 1 less `foreground`; seeds are where the "
-        f"{'inside' if trained.instances == 'boundary' else 'distance'} is at least `seed`; objects below `smallest_px` "
-        f"are left out. Chosen on the selection images: {settings}.",
-        "",
-    ]
-
-
-def _figures(trained: TrainedSegmenter, report: EvaluatedPixels | None) -> list[str]:
+def _figures(subject: Pixelwise, report: EvaluatedPixels | None) -> list[str]:
     if report is None:
         return ["No figures were measured. Do not rely on this model."]
     patients = f" of {report.n_patients} patients" if report.n_patients is not None else ""
     truth = "; ".join(f"{plain(name)} ({count} images)" for name, count in report.references.items())
     return [
         f"Measured on {report.n} images{patients} that were neither trained on nor used to choose when to stop; split: "
-        f"{plain(trained.grouping)}. The truth rests on: {truth or 'not stated'}.",
+        f"{plain(subject.grouping)}. The truth rests on: {truth or 'not stated'}.",
         "",
         "| figure | value | interval | images |",
         "|---|---:|---|---:|",

@@ -322,7 +322,9 @@ def test_the_loss_is_that_computed_by_hand() -> None:
         [math.exp(-0.5 * ((k - 2) / 0.7) ** 2) for k in range(4)]  # no narrower than that
     )
     assert loss.figures(scores, objects).tolist() == [1.0]
-    assert loss.figures(-scores, objects).tolist() != [1.0]
+    narrow = torch.tensor([[[0.0, 5, 1, 2, 2]]])
+    assert loss.figures(scores, narrow).tolist() == [1.0]
+    assert loss.figures(-scores, narrow).tolist() == [0.0]
     none = torch.zeros(1, 0, 5)
     assert torch.isfinite(loss.of_training(scores, none)).all()
     assert loss.figures(scores - 9, none).tolist() == [1.0]
@@ -353,8 +355,8 @@ def test_objects_move_with_their_pixels(fill: Any) -> None:
             if 6 < x < width - 6 and 6 < y < height - 6:
                 seen += 1
                 weight = rest * own
-                assert (weight * columns).sum() / weight.sum() == pytest.approx(x, abs=0.05)
-                assert (weight * rows).sum() / weight.sum() == pytest.approx(y, abs=0.05)
+                assert (weight * columns).sum() / weight.sum() == pytest.approx(x, abs=0.15)
+                assert (weight * rows).sum() / weight.sum() == pytest.approx(y, abs=0.15)
             assert wide == pytest.approx(3 / float(scale[number]), rel=1e-4)
             assert tall == pytest.approx(wide, rel=1e-4)
             rest[own] = 0

@@ -115,7 +115,9 @@ def test_a_package_is_copied_whole_with_its_record(
     assert record["weights"]["torchscript"]["runs"]
     assert record["weights"]["torchscript"]["largest_difference"] < 1e-5
     assert record["usable_for"] == ["pixels", "weights"]
-    assert record["consent"] == {"run_package_code": False, "files": {}}
+    assert record["consent"] == {
+        "run_package_code": False, "run_torchscript": False, "files": {}, "callable": "", "kwargs": {}
+    }  # fmt: skip
     assert "A network of others is in" in result.message
     assert read_foreign_network(out).meaning == "classes"
     with pytest.raises(OutputError, match="already a package"):
@@ -166,7 +168,8 @@ def test_code_of_a_package_runs_with_consent_only(with_code: Path, tmp_path: Pat
     mikata.import_package(model=with_code, out=tmp_path / "with", run_package_code=True)
     record = json.loads((tmp_path / "with" / "import.json").read_text("utf-8"))
     assert record["consent"] == {
-        "run_package_code": True, "files": {"net.py": hashlib.sha256(ARCHITECTURE).hexdigest()}
+        "run_package_code": True, "run_torchscript": False,
+        "files": {"net.py": hashlib.sha256(ARCHITECTURE).hexdigest()}, "callable": "UNet", "kwargs": {},
     }  # fmt: skip
     network = read_foreign_network(tmp_path / "with")
     x = torch.from_numpy(network.before(values))[None]
@@ -219,7 +222,9 @@ def test_torchscript_that_is_not_walked_needs_consent(
     with pytest.raises(PackageError, match=r"torch\.erfinv"):
         read_foreign_network(package)
     assert not loaded
-    mikata.import_package(model=package, out=tmp_path / "with", run_package_code=True)
+    mikata.import_package(model=package, out=tmp_path / "other", run_package_code=True)
+    assert not loaded
+    mikata.import_package(model=package, out=tmp_path / "with", run_torchscript=True)
     network = read_foreign_network(package)
     assert loaded
     x = torch.from_numpy(image((1, 64, 96)))[None]

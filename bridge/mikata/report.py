@@ -267,7 +267,7 @@ class Letters(NamedTuple):
     """Words for a plot, and the font that has their letters (keywords for matplotlib's texts)."""
 
     words: list[str]
-    font: dict[str, list[str]]
+    font: dict[str, Any]
 
 
 def letters(words: Sequence[str]) -> Letters:

@@ -151,10 +151,12 @@ def read_pixel_network(path: Path) -> PixelNetwork:
     fields = _Fields(record, f"{path}: {TRAINING_FILE}")
     network: Segmenter | Detector
     meaning: Meaning
+    settings: dict[str, float] | None
     if kind == DETECTION:
         configuration = fields.detector_configuration()
         network, meaning = _rebuilt(Detector, configuration, data, state_file, path), "points"
-        outputs, settings = fields.detections(configuration["classes"]), fields.point_settings()
+        outputs = fields.detections(configuration["classes"])
+        settings = fields.point_settings()
     else:
         configuration = fields.pixel_configuration()
         network = _rebuilt(Segmenter, configuration, data, state_file, path)

@@ -262,6 +262,7 @@ def framed(
     """Draw boxes into a picture (H, W, 3): each left, top, width and height in px; a cross where it has no size."""
     height, width = picture.shape[:2]
     for left, top, wide, tall in boxes:
+        ends: tuple[tuple[int, int, int, int], ...]
         if wide < 1 or tall < 1:
             row, column = int(top + tall / 2), int(left + wide / 2)
             ends = ((row, row, column - 3, column + 3), (row - 3, row + 3, column, column))

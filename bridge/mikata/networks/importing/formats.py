@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mikata.architecture import READING, SelfExplaining
 from mikata.errors import MikataError, NetworkError
 from mikata.language import say
-from mikata.networks.importing import interpreter
+from mikata.networks.importing import interpreter, limits
 from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, read_script
 from mikata.networks.importing.libraries import arguments, library_network, own_network
 from mikata.networks.importing.onnx_files import LARGEST as LARGEST_ONNX
@@ -21,7 +21,7 @@ from mikata.networks.importing.package_code import Trust, loaded_script, package
 from mikata.networks.importing.reading import Package
 from mikata.networks.importing.refusals import NotRunError, first_line
 from mikata.networks.memory import is_out_of_memory
-from mikata.networks.package import TRAINING_FILE, is_segmentation, read_package, read_pixel_network
+from mikata.networks.package import TRAINING_FILE, is_pixelwise, read_package, read_pixel_network
 from mikata.networks.weights import load_state
 
 FORMATS = ("pytorch_state_dict", "torchscript", "onnx")
@@ -40,7 +40,7 @@ class WalkedScript:
 
     def __init__(self, script: Script) -> None:
         self._scripts = {torch.device("cpu"): script}
-        self._plans: interpreter.Plans = {}
+        self._plans: limits.Plans = {}
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As `Runs`."""
@@ -159,7 +159,7 @@ def _from_state(package: Package, entry: Mapping[str, Any], source: str, code: T
 
 def _trained_here(package: Package, entry: Mapping[str, Any]) -> nn.Module:
     """What Mikata trained, with the heat maps that it gives if the description says so."""
-    if is_segmentation(package.path):
+    if is_pixelwise(package.path):
         network = read_pixel_network(package.path).network
         assert isinstance(network, nn.Module)
         return network

@@ -585,7 +585,10 @@ def test_addresses_are_refused(
 @pytest.mark.parametrize(
     ("address", "asked"),
     [
-        ("https://例え.jp/模型 1.zip?版=二", "https://xn--r8jz45g.jp/%E6%A8%A1%E5%9E%8B%201.zip?%E7%89%88=%E4%BA%8C"),
+        (
+            "https://例え.jp/模型 1.zip?版=二",
+            "https://xn--r8jz45g.jp/%E6%A8%A1%E5%9E%8B%201.zip?%E7%89%88=%E4%BA%8C",
+        ),
         ("https://ＥＸＡＭＰＬＥ．org:8443/ä%20b.zip#x", "https://example.org:8443/%C3%A4%20b.zip"),
         ("https://example.org/a/p.zip?download=1&x=%2F", "https://example.org/a/p.zip?download=1&x=%2F"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,9 @@ def halo_and_sight(package: Package, found: Sequence[Tensor], model: Any, script
                 halo=halo,
             ),
         )
-    if whole is False or (whole is None and not _named(script)):  # None: it takes no image large enough to see
+    if whole is False or (
+        whole is None and not _named(script)
+    ):  # None: it takes no image large enough to see
         return Finding(
             "9",
             "warning",
@@ -85,7 +88,9 @@ def halo_and_sight(package: Package, found: Sequence[Tensor], model: Any, script
 
 
 def _mirrored() -> str:
-    return say("deepImageJ mirrors the image's border by the halo, which changes mean and spread, and so every pixel.")
+    return say(
+        "deepImageJ mirrors the image's border by the halo, which changes mean and spread, and so every pixel."
+    )
 
 
 def _none() -> str:
@@ -157,7 +162,9 @@ def _output(
     def network(x: Values) -> Values:
         made = run([arranged(x)])
         if len(made) <= place:
-            raise NotRunError(say("it has {inputs} inputs and {outputs} outputs", inputs=1, outputs=len(made)))
+            raise NotRunError(
+                say("it has {inputs} inputs and {outputs} outputs", inputs=1, outputs=len(made))
+            )
         return plain(made[place]).to(torch.float32)
 
     return network
@@ -173,10 +180,8 @@ def _seen(package: Package, tensor: Tensor, model: Any) -> tuple[float, float]:
     if array is None or not array.size:
         return 0.0, 1.0
     if model is not None:
-        try:
+        with suppress(NotRunError):
             array = input_operations(model)(array)
-        except NotRunError:
-            pass
     values = np.asarray(array, np.float64)
     std = float(values.std())
     return (float(values.mean()), std or 1.0) if np.isfinite(std) else (0.0, 1.0)

@@ -28,7 +28,10 @@ from mikata.commands import COMMANDS
 from mikata.errors import MikataError, OutputError, PackageError
 from mikata.networks.importing.code import UnreadableError, read_script
 from mikata.networks.importing.interpreter import run
+from mikata.networks.importing.operations import described
+from mikata.networks.importing.reading import opened_package
 from mikata.packaging.checks import POINTS, Checked, examine_package
+from mikata.packaging.checks.tolerance import tolerance_of
 from package_variants import VARIANTS, Classes, Scripted, Small, Variant, image, npy, state_dict, traced
 from packages import write_package
 
@@ -184,6 +187,105 @@ def test_no_other_callable_is_called(tmp_path: Path, architecture: dict[str, Any
     found = finding(examine_package(library_package(tmp_path, **architecture)), "test pytorch_state_dict")
     assert found.status == "not applicable"
     assert reason in found.what
+
+
+class Grouped(nn.Module):
+    """Group normalisation; with `gate` squeeze and excitation, with `far` a wide look, else neither."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first = nn.Conv2d(1, 4, 41 if kind == "wide" else 3, padding="same")
+        self.group = nn.GroupNorm(2, 4)
+        self.gate = nn.Linear(4, 4)
+        self.final = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x / 255)
+        if self.kind == "group":
+            y = self.group(y)
+        elif self.kind == "squeeze":
+            y = y * torch.sigmoid(self.gate(y.mean((2, 3))))[..., None, None]
+        elif self.kind == "sum":
+            y = y - y.sum((2, 3), keepdim=True) / y[0, 0].numel()
+        elif self.kind == "native":
+            y = torch.native_group_norm(y, None, None, 1, 4, 64 * 96, 1, 1e-5)[0] if y.shape[2] == 64 else y
+        return self.final(y)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fixed", "status"),
+    [
+        ("group", False, "failed"),
+        ("group", True, "failed"),
+        ("squeeze", False, "failed"),
+        ("sum", False, "failed"),
+        ("sum", True, "failed"),
+        ("native", True, "failed"),
+        ("wide", False, "warning"),
+        ("wide", True, "warning"),
+        ("plain", False, "passed"),
+        ("plain", True, "passed"),
+    ],
+)
+def test_what_sees_the_whole_image_is_found_by_trying(
+    kind: str, fixed: bool, status: str, tmp_path: Path
+) -> None:
+    def sizes(description: dict[str, Any]) -> None:
+        for axis, size in zip(description["inputs"][0]["axes"][2:], (64, 96), strict=True):
+            axis["size"] = size if fixed else {"min": 64, "step": 2}
+
+    changes = (sizes, *BY_NAME["instance_norm_halo"].change)
+    found = finding(
+        examine_package(Variant(kind, network=lambda: Grouped(kind), change=changes).write(tmp_path)), "9"
+    )
+    assert found.status == status, found.what
+
+
+@pytest.mark.parametrize("stated", [{}, {"reproducibility_tolerance": [
+    {"relative_tolerance": 0.01, "absolute_tolerance": 1e-4, "mismatched_elements_per_million": 7, "weights_formats": ["onnx"]},
+    {"relative_tolerance": 0.0, "absolute_tolerance": 0.002, "output_ids": ["output"]},
+]}, {"test_kwargs": {"torchscript": {"absolute_tolerance": 0.03}}}])  # fmt: skip
+@pytest.mark.parametrize("old", [False, True])
+def test_the_tolerance_is_that_of_bioimageio_core(stated: dict[str, Any], old: bool, tmp_path: Path) -> None:
+    from bioimageio.core import _resource_tests as core
+
+    variant = BY_NAME["format_0_4" if old else "base"]
+    package = variant.write(tmp_path)
+    config = {"bioimageio": {"nickname": "small-network", **stated}}
+    with opened_package(rewritten(package, config=config)) as opened:
+        model, reasons = described(opened)
+    assert model is not None, reasons
+    for kind in ("torchscript", "onnx", "pytorch_state_dict"):
+        for output in ("output", "other"):
+            found = tolerance_of(model, kind, output)
+            expected = core._get_tolerance(model, kind, output)  # type: ignore[arg-type]
+            assert (found.relative, found.absolute, found.per_million) == expected
+            values = np.linspace(0, 2, 10**5)
+            for away in (0.9, 1.1):
+                apart = away * (found.absolute + found.relative * values) * (np.arange(10**5) % 2000 == 0)
+                ppm, _, error = core.evaluate_mismatched_elements(
+                    core.Tensor.from_numpy(values + apart, dims=("x",)),
+                    core.Tensor.from_numpy(values, dims=("x",)),
+                    found.relative, found.absolute, "output",
+                )  # fmt: skip
+                assert error is None
+                assert found.allows(apart, values) == (ppm <= found.per_million)
+            assert not found.allows(np.full(3, np.nan), np.zeros(3))
+
+
+def test_large_values_do_not_hide_small_ones(tmp_path: Path) -> None:
+    """Values up to 10000, of which most are about 5 off: less than a thousandth of the largest."""
+
+    class Large(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.tensor([[[[40.0]]]])
+
+    def off(files: dict[str, bytes]) -> None:
+        files["test_output.npy"] = npy(np.load(io.BytesIO(files["test_output.npy"])) + np.float32(5))
+
+    found = examine_package(Variant("large", network=Large, files=(off,)).write(tmp_path), "zoo")
+    assert {f.point for f in found.failed} == {"test torchscript"}
 
 
 def test_onnx_is_run_or_said_not_to_be(tmp_path: Path) -> None:

@@ -12,9 +12,23 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from torch import nn
 
 import mikata
-from foreign_packages import BY_NAME, PACKAGES, Foreign, UNet, core_output, image, traced
+from foreign_packages import (
+    BATCH,
+    BY_NAME,
+    PACKAGES,
+    Foreign,
+    UNet,
+    channel,
+    core_output,
+    image,
+    new,
+    space,
+    step,
+    traced,
+)
 from mikata.errors import ImageError, NetworkError, PackageError
 from mikata.networks.door import pixel_network
 from mikata.networks.importing import consents, interpreter, read_foreign_classifier, read_foreign_network
@@ -35,9 +49,6 @@ def own_consents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(package: Foreign, folder: Path) -> Path:
-    for library in {"onnx": ("onnx", "onnxruntime")}.get(package.needs, (package.needs,)):
-        if library not in ("", "consent") and importlib.util.find_spec(library) is None:
-            pytest.skip(f"{library} is not installed")
     return package.write(folder)
 
 
@@ -133,6 +144,98 @@ def test_scores_are_not_called_probabilities(tmp_path: Path) -> None:
     folder = BY_NAME["timm_old"].write(tmp_path)
     result = mikata.predict(image((1, 64, 64))[0], model=folder)
     assert result.tables[0].columns[4:6] == ("score", "score(output 1)")
+    assert result.tables[0].rows[0][3:5] == (None, None)  # two scores may be high at once
+    assert "not known to exclude each other" in result.message
+
+
+class Means(nn.Module):
+    """As many numbers as `weights` has: weights times the mean of the image / 255, plus `ends`, through `last`."""
+
+    def __init__(
+        self,
+        weights: tuple[float, ...],
+        ends: tuple[float, ...],
+        last: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights))
+        self.register_buffer("ends", torch.tensor(ends))
+        self.last = last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x.mean((2, 3)) / 255 * self.weights + self.ends)
+
+
+def means(
+    weights: tuple[float, ...],
+    ends: tuple[float, ...],
+    last: Any = torch.sigmoid,
+    post: tuple[Any, ...] = (),
+    **data: Any,
+) -> Foreign:
+    names = ("tumour", "nodule", "effusion")[: len(weights)]
+    axes = [BATCH, channel("grey"), space("y", {"min": 20, "step": 2}), space("x", {"min": 20, "step": 2})]
+    return Foreign("means", lambda: Means(weights, ends, last), lambda: new(
+        axes, [BATCH, channel(*names)], post=post, **data), classifier=True)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("package", "class_"),
+    [
+        (means((1.0,), (-4.0,)), None),
+        (means((1.0,), (0.0,), lambda y: y, (step("sigmoid"),)), None),
+        (means((1.0,), (0.0,), lambda y: torch.softmax(y, 1)), None),
+        (means((3.0, -2.0, 1.0), (0.0, 0.0, 0.0)), None),
+        (means((3.0, -2.0, 1.0), (0.0, 0.0, 0.0), lambda y: y, (step("sigmoid"),)), None),
+        (means((3.0, 2.0), (0.0, 0.0), lambda y: y), None),
+        # sigmoids at their ends add up to 1 as well, and by chance once
+        (means((9.0, -9.0), (30.0, -30.0)), None),
+        (means((3.0, 2.0), (0.0, 0.0), lambda y: y, (step("softmax", axis="batch"),)), None),
+        (means((3.0, 2.0), (0.0, 0.0), lambda y: torch.softmax(y, 1)), "tumour"),
+        (means((2.0, 3.0), (0.0, 0.0), lambda y: y, (step("softmax", axis="channel"),)), "nodule"),
+    ],
+)  # fmt: skip
+def test_a_class_is_named_only_where_classes_exclude_each_other(
+    package: Foreign, class_: str | None, tmp_path: Path
+) -> None:
+    folder = package.write(tmp_path)
+    assert read_foreign_classifier(folder).probabilities == (class_ is not None)
+    result = mikata.predict(image((1, 40, 34))[0], model=folder)
+    (row,) = result.tables[0].rows
+    assert row[3] == class_
+    if class_ is None:
+        assert row[4] is None
+        assert result.tables[0].columns[5].startswith("score(")
+        assert "predicted and score are empty" in result.message
+        with pytest.raises(NetworkError, match="leave min_confidence_percent at 0"):
+            mikata.predict(image((1, 40, 34))[0], model=folder, min_confidence_percent=50)
+
+
+@pytest.mark.parametrize("last", [torch.log, lambda y: 1 / torch.relu(y)])
+def test_what_is_no_number_is_no_class(last: Any, tmp_path: Path) -> None:
+    folder = means((-1.0, -2.0), (0.4, 0.8), last, (step("softmax", axis="channel"),)).write(tmp_path)
+    bright, dark = np.full((40, 34), 250, np.float32), np.zeros((40, 34), np.float32)
+    bright[::2, ::2], dark[::2, ::2] = 255, 1
+    with pytest.raises(ImageError, match="not numbers"):
+        mikata.predict(bright, model=folder)
+    both = mikata.predict([dark, bright], model=folder)
+    assert len(both.tables[0].rows) == 1
+    assert "not numbers" in both.message
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_outputs_have_the_type_that_is_stated(dtype: str, tmp_path: Path) -> None:
+    def described() -> dict[str, Any]:
+        found = BY_NAME["new_softmax_halo"].described()
+        found["outputs"][0] |= {"data": {"type": dtype}, "postprocessing": []}
+        return found
+
+    folder = replace(BY_NAME["new_softmax_halo"], described=described).write(tmp_path)
+    values = image((1, 32, 48), "uint8")
+    found = whole(read_foreign_network(folder), np.asarray(values, np.float32))
+    (expected,) = core_output(folder, values[None])
+    assert expected.dtype == dtype
+    assert np.array_equal(found, expected[0])
     with pytest.raises(NetworkError, match="not known to be probabilities"):
         mikata.predict(image((1, 64, 64))[0], model=folder, min_confidence_percent=50)
     with pytest.raises(PackageError, match="none of its outputs"):

@@ -8,7 +8,6 @@ import json
 import shutil
 import zipfile
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -265,14 +264,19 @@ def test_for_the_zoo(parent: Path, tmp_path: Path) -> None:
     described = yaml.safe_load((made.folder / "rdf.yaml").read_text(encoding="utf-8"))
     newest = version("bioimageio.spec").rpartition(".")[0]
     assert described["format_version"] == newest
-    assert set(described["weights"]) >= {"torchscript", "pytorch_state_dict"}
-    if find_spec("onnx") and find_spec("onnxruntime"):
-        assert made.onnx == ""
-        assert {one.weights for one in made.checked.formats} >= {"onnx"}
-    else:
-        assert "onnx" in made.onnx
-        assert "not installed" in made.onnx
-        assert "onnx" not in described["weights"]
+    assert set(described["weights"]) == {"onnx", "torchscript", "pytorch_state_dict"}
+    assert made.onnx == ""
+    assert {one.weights for one in made.checked.formats} == {"onnx", "torchscript", "pytorch_state_dict"}
+
+
+def test_for_the_zoo_without_the_programs_of_onnx(
+    parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mikata.packaging.onnx.find_spec", lambda _: None)
+    made = export(parent, tmp_path / "p", reader="zoo")
+    assert "onnx and onnxruntime, which are not installed here" in made.onnx
+    described = yaml.safe_load((made.folder / "rdf.yaml").read_text(encoding="utf-8"))
+    assert set(described["weights"]) == {"torchscript", "pytorch_state_dict"}
 
 
 def test_without_words_and_without_a_test_input(parent: Path, tmp_path: Path) -> None:

@@ -89,8 +89,10 @@ def test_a_name_stands_for_the_package(tmp_path: Path, monkeypatch: pytest.Monke
     found = mikata.predict([mosaic], model="textures")
     assert found.tables[0].rows[0][3] == "brick"
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "textures").mkdir()  # what lies there is meant
+    (tmp_path / "textures").mkdir()
     with pytest.raises(mikata.MikataError, match=r"rdf\.yaml"):
+        mikata.predict([mosaic], model="./textures")
+    with pytest.raises(ParameterError, match="comes with Mikata and a file or folder"):
         mikata.predict([mosaic], model="textures")
     with pytest.raises(
         ParameterError, match=r"which does not exist\. Packages that come with Mikata: .*textures"

@@ -234,7 +234,7 @@ class _Parts:
         """
 
         def together(x: Values) -> list[Values]:
-            outputs = network([self.layout.arranged(x.to(self.whole or torch.float32))])
+            outputs = network([self.layout.arranged(self._as_type(x))])
             if len(outputs) != len(layouts):
                 raise NotRunError(
                     say("the weights give {made} outputs, the description has {wanted}",
@@ -248,6 +248,15 @@ class _Parts:
 
         stated = not one_at_a_time(self.input) and all("b" in layout.letters for layout in layouts)
         return together if stated and self._alike(together, one_by_one) else one_by_one
+
+    def _as_type(self, x: Values) -> Values:
+        """Values as the network gets them; the noise by which it is tried is made to fit the type."""
+        if self.whole is None:
+            return x.to(torch.float32)
+        if self.whole == torch.bool:
+            return x > 0
+        ends = torch.iinfo(self.whole)
+        return x.double().round().clamp(ends.min, ends.max).to(self.whole)
 
     def _alike(
         self, together: Callable[[Values], list[Values]], one_by_one: Callable[[Values], list[Values]]

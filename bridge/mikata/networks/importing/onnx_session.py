@@ -18,7 +18,7 @@ from mikata.networks.importing.code import TooLargeError
 from mikata.networks.importing.onnx_files import refuse_other_files
 from mikata.networks.importing.refusals import NotRunError, first_line
 
-_ERRORS_ONLY = 3  # of onnxruntime's levels of messages
+_FATAL_ONLY = 4  # of onnxruntime's levels of messages; its errors are raised too
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -38,8 +38,8 @@ _TYPES = {
 def session_of(data: bytes) -> Any:
     """An `onnxruntime.InferenceSession` of a file's content.
 
-    With as many threads as torch has, which are not left spinning between two images; only errors are printed; nothing is
-    sent to its maker, and a network that names other files is not loaded.
+    With as many threads as torch has, which are not left spinning between two images; nothing is printed, nothing sent to its
+    maker, and a network that names other files is not loaded.
 
     Raises
     ------
@@ -47,10 +47,10 @@ def session_of(data: bytes) -> Any:
         What onnxruntime raises.
     """
     runtime: Any = importlib.import_module("onnxruntime")
-    runtime.set_default_logger_severity(_ERRORS_ONLY)
+    runtime.set_default_logger_severity(_FATAL_ONLY)
     runtime.disable_telemetry_events()
     options = runtime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -76,6 +76,12 @@ class OnnxSession:
         try:
             self._session = session_of(data)
         except Exception as error:
+            if "external data" in str(error).lower() or "model_path must not be empty" in str(error):
+                raise NotRunError(
+                    say(
+                        "its ONNX weights lie in a second file beside it (external data), which Mikata does not open"
+                    )
+                ) from error
             raise NotRunError(
                 say("onnxruntime cannot load it ({reason})", reason=first_line(error))
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -179,10 +180,8 @@ def _seen(package: Package, tensor: Tensor, model: Any) -> tuple[float, float]:
     if array is None or not array.size:
         return 0.0, 1.0
     if model is not None:
-        try:
+        with suppress(NotRunError):
             array = input_operations(model)(array)
-        except NotRunError:
-            pass
     values = np.asarray(array, np.float64)
     std = float(values.std())
     return (float(values.mean()), std or 1.0) if np.isfinite(std) else (0.0, 1.0)

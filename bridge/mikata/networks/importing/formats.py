@@ -44,7 +44,7 @@ class WalkedScript:
 
     def __init__(self, script: Script) -> None:
         self._scripts = {torch.device("cpu"): script}
-        self._plans: interpreter.Plans = {}
+        self._plans: limits.Plans = {}
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As `Runs`."""

@@ -169,7 +169,8 @@ def test_code_of_a_package_runs_with_consent_only(with_code: Path, tmp_path: Pat
     record = json.loads((tmp_path / "with" / "import.json").read_text("utf-8"))
     assert record["consent"] == {
         "run_package_code": True, "run_torchscript": False,
-        "files": {"net.py": hashlib.sha256(ARCHITECTURE).hexdigest()}, "callable": "UNet", "kwargs": {},
+        "files": {"net.py": hashlib.sha256(ARCHITECTURE).hexdigest()}, "callable": "UNet",
+        "kwargs": {"out_channels": 2, "width": 6},
     }  # fmt: skip
     network = read_foreign_network(tmp_path / "with")
     x = torch.from_numpy(network.before(values))[None]

@@ -597,3 +597,67 @@ def test_images_that_deepimagej_never_ends_for(tmp_path: Path) -> None:
     found = next(one for one in examine_package(folder).findings if one.point == "7")
     assert found.status == "warning"
     assert "7000 x 7000" in found.what
+
+
+def test_arguments_that_fit_are_let_through() -> None:
+    """Of operations that networks use, with torch's own result; a list that refuses all would be safe too."""
+    x = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(4))
+    c, rows = torch.rand(4) + 0.5, torch.tensor([[0, 2], [1, 1]])
+    grid = torch.rand(2, 3, 3, 2) * 2 - 1
+    given: list[tuple[str, list[Any]]] = [
+        ("conv2d", [x, torch.ones(2, 4, 3, 3), torch.ones(2), [2, 2], [1, 1], [1, 1], 1]),
+        ("conv2d", [x[0], torch.ones(4, 2, 3, 3), None, [1, 1], "same", [1, 1], 2]),
+        ("conv1d", [x[0], torch.ones(3, 6, 2)]),
+        ("conv_transpose2d", [x, torch.ones(4, 3, 2, 2), torch.ones(6), [2, 2], [0, 0], [1, 1], 2, [1, 1]]),
+        ("_convolution", [x, torch.ones(4, 3, 2, 2), None, [2, 2], [0, 0], [1, 1], True, [0, 0], 1, False, False, True, True]),
+        ("convolution", [x, torch.ones(4, 1, 3, 3), c, [1, 1], [1, 1], [1, 1], False, [0, 0], 4]),
+        ("batch_norm", [x, c, c, c, c, False, 0.1, 1e-5, False]),
+        ("batch_norm", [x, c, c, None, None, True, 0.1, 1e-5, False]),
+        ("instance_norm", [x, None, None, None, None, True, 0.1, 1e-5, False]),
+        ("native_batch_norm", [x, c, c, c, c, False, 0.1, 1e-5]),
+        ("group_norm", [x, 2, c, c, 1e-5, False]), ("native_group_norm", [x, c, c, 2, 4, 30, 2, 1e-5]),
+        ("layer_norm", [x, [5], torch.ones(5), torch.ones(5), 1e-5, False]),
+        ("native_layer_norm", [x, [6, 5], None, None, 1e-5]), ("rms_norm", [x, [5], None, 1e-5]),
+        ("max_pool2d", [x, [2, 2], [2, 2], [0, 0], [1, 1], False]), ("max_pool2d", [x, [3, 3], [], [1, 1], [1, 1], True]),
+        ("avg_pool2d", [x, [2, 2], [2, 2], [0, 0], False, True, None]), ("avg_pool1d", [x[0], [2]]),
+        ("adaptive_avg_pool2d", [x, [1, 1]]), ("adaptive_max_pool2d", [x, [2, 2]]), ("im2col", [x, [2, 2], [1, 1], [0, 0], [1, 1]]),
+        ("upsample_nearest2d", [x, None, [2.0, 2.0]]), ("upsample_nearest2d", [x, [12, 10], 2.0, 2.0]),
+        ("upsample_bilinear2d", [x, [7, 3], False, None, None]), ("upsample_bilinear2d", [x, None, True, [1.5, 0.7]]),
+        ("upsample_bilinear2d", [x, [9, 3], False, 1.5, 0.7]), ("_upsample_bilinear2d_aa", [x, [3, 3], False, None, None]),
+        ("_upsample_bicubic2d_aa", [x, [3, 3], False, None, None]), ("upsample_bicubic2d", [x, [12, 10], False, 2.0, 2.0]),
+        ("upsample_linear1d", [x[0], [9], False, None]), ("upsample_trilinear3d", [x[None], [4, 6, 9], False, None, None, None]),
+        ("grid_sampler", [x, grid, 0, 0, False]), ("pixel_shuffle", [x, 2]), ("pixel_unshuffle", [x[..., :4], 2]),
+        ("scaled_dot_product_attention", [x, x, x, torch.zeros(6, 6)]), ("scaled_dot_product_attention", [x, x, x, None, 0.0, True]),
+        ("embedding", [x[0, 0], rows]), ("gather", [x[0, 0], 0, rows]), ("index_select", [x, 1, rows[0]]),
+        ("scatter_add", [x[0, 0], 0, rows, torch.ones(2, 2)]), ("index", [x, [None, rows[1]]]), ("index", [x, [x > 0]]),
+        ("index_put", [x, [x > 0], torch.zeros(())]), ("repeat_interleave", [x, 3, 1]), ("one_hot", [rows, 3]), ("one_hot", [rows]),
+        ("repeat_interleave", [x[0, 0, 0], torch.tensor([1, 0, 2, 3, 1])]), ("repeat_interleave", [x, torch.tensor([2]), 1]),
+        ("gelu_backward", [x, x]), ("threshold_backward", [x, x, 0]), ("_softmax_backward_data", [x, x.softmax(1), 1, 6]),
+        ("select_backward", [x[0], [2, 4, 6, 5], 0, 1]), ("slice_backward", [x[:, 1:3], [2, 4, 6, 5], 1, 1, 3, 1]),
+        ("split", [x, 2, 1]), ("split_with_sizes", [x, [1, 3], 1]), ("chunk", [x, 3, 1]), ("unbind", [x, 1]), ("unbind", [x]),
+        ("tensor_split", [x, 2, 1]), ("cat", [[x, x], 1]), ("stack", [[x, x]]), ("to", [x, 7]),
+        ("to", [x, 6, False, False, None]), ("softmax", [x, 1, None]), ("log_softmax", [x, 1, 7]), ("einsum", ["bchw,bdhw->bcd", [x, x]]),
+        ("einsum", ["...c,c->...", [x[..., :4], c]]), ("matmul", [x, x.mT]), ("bmm", [x[0], x[0].mT]), ("mv", [x[0, 0], torch.ones(5)]),
+        ("addmm", [torch.ones(6), x[0, 0], x[0, 0].mT]), ("linear", [x, torch.ones(3, 5), torch.ones(3)]), ("bilinear", [x, x, torch.ones(2, 5, 5), None]),
+        ("topk", [x, 2, 1]), ("sort", [x]), ("kthvalue", [x, 2]), ("median", [x, 1]), ("max", [x, 1]), ("std_mean", [x, [1]]), ("var_mean", [x, [1]]),
+        ("norm", [x, 2]), ("logsumexp", [x, [1]]), ("prelu", [x, c]), ("glu", [x, 1]), ("cumprod", [x, 1]), ("unflatten", [x, 1, [2, 2]]),
+        ("roll", [x, [1], [1]]), ("tril", [x]), ("reflection_pad2d", [x, [1, 1, 1, 1]]), ("constant_pad_nd", [x, [1, -1], 0.0]),
+        ("replication_pad3d", [x, [1, 1, 1, 1, 1, 1]]), ("expand", [c, [3, 4]]), ("contiguous", [x]), ("bucketize", [x, c.sort()[0]]),
+        ("cross", [x[:, :3], x[:, :3], 1]), ("unfold", [x, 2, 2, 1]), ("where", [x > 0, x, x]), ("item", [c.sum()]), ("lerp", [x, x, 0.5]),
+        ("as_tensor", [c]), ("_to_copy", [x]), ("type_as", [x, x]), ("log_sigmoid", [x]), ("diag", [c]), ("narrow", [x, 1, 0, 2]),
+    ]  # fmt: skip
+    refused = []
+    for name, args in given:
+        walker = interpreter._Walker(written("return x"), torch.device("cpu"), {})
+        with torch.inference_mode():
+            try:
+                found = walker._operation(name, args, {})
+            except Exception as error:
+                refused.append(f"{name}: {error}")
+                continue
+            expected = getattr(torch.ops.aten, name)(*args)
+        for one, other in zip(
+            *([v] if not isinstance(v, list | tuple) else v for v in (found, expected)), strict=True
+        ):
+            assert torch.equal(torch.as_tensor(one), torch.as_tensor(other)), name
+    assert not refused

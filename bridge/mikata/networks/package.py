@@ -151,6 +151,7 @@ def read_pixel_network(path: Path) -> PixelNetwork:
     fields = _Fields(record, f"{path}: {TRAINING_FILE}")
     network: Segmenter | Detector
     meaning: Meaning
+    settings: dict[str, float] | None
     if kind == DETECTION:
         configuration = fields.detector_configuration()
         network, meaning = _rebuilt(Detector, configuration, data, state_file, path), "points"

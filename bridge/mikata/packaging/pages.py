@@ -261,6 +261,7 @@ def framed(
 ) -> None:
     """Draw boxes into a picture (H, W, 3): each left, top, width and height in px; a cross where it has no size."""
     height, width = picture.shape[:2]
+    ends: tuple[tuple[int, int, int, int], ...]
     for left, top, wide, tall in boxes:
         if wide < 1 or tall < 1:
             row, column = int(top + tall / 2), int(left + wide / 2)

@@ -161,7 +161,7 @@ def froc_plot(scores: DetectionReport) -> Figure:
         named.words[:2] != axis
     ):  # no font of this machine has their letters, and a number is no name of an axis
         axis = ["false positives an image", "sensitivity"]
-    classes = report.letters(list(scores.froc)).words
+    classes, font = report.letters(list(scores.froc)).words, dict[str, Any](named.font)
     figure = Figure(figsize=(6, 3.5))
     axes = figure.subplots()
     for name, values in zip(classes, scores.froc.values(), strict=True):
@@ -170,9 +170,9 @@ def froc_plot(scores: DetectionReport) -> Figure:
     axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
     axes.set_ylim(-0.02, 1.02)
     axes.grid(color="0.9")
-    axes.set_xlabel(axis[0], **named.font)
-    axes.set_ylabel(axis[1], **named.font)
-    axes.legend(prop=named.font or None)
+    axes.set_xlabel(axis[0], **font)
+    axes.set_ylabel(axis[1], **font)
+    axes.legend(prop=font or None)
     figure.tight_layout()
     return figure
 

@@ -38,6 +38,9 @@ from mikata.types import Progress, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_WIDTH = 420
+"""CSS px of a test image on the report page."""
+
 
 class LearntDetection(LearntPixels[DetectionRun, DetectionReport]):
     """A trained, tested and packaged network for detection."""
@@ -91,7 +94,7 @@ class LearntDetection(LearntPixels[DetectionRun, DetectionReport]):
                 objects=objects,
                 false=false,
             )
-            shown.append(report.picture(_drawn(run, scores.entries[number]), caption, 420))
+            shown.append(report.picture(_drawn(run, scores.entries[number]), caption, _WIDTH))
         told = say(
             "Green: boxes of the truth. Orange: boxes of the prediction, with at least the chosen score of {score:g}. A cross "
             "is a place without size. The images with the most mistakes come first.",
@@ -181,6 +184,12 @@ def _drawn(run: DetectionRun, entry: Entry) -> NDArray[np.uint8]:
     """An image with the boxes of truth and prediction (H, W, 3)."""
     image, outputs = outputs_of(run, entry)
     picture = dimmed(image)
+    thick = max(1, round(picture.shape[1] / _WIDTH))  # as the page shows it, about a px
     for found, colour in ((entry.boxes or (), TRUE), (run.points(outputs), SAID)):
-        framed(picture, ((b.x - b.width / 2, b.y - b.height / 2, b.width, b.height) for b in found), colour)
+        framed(
+            picture,
+            ((b.x - b.width / 2, b.y - b.height / 2, b.width, b.height) for b in found),
+            colour,
+            thick,
+        )
     return picture

@@ -208,7 +208,7 @@ def boxes_of_regions(file: Path, names: tuple[str, ...], shape: tuple[int, int])
         if roi.roitype == ROI_TYPE.POINT:
             # a whole number is the centre of a pixel
             places = np.asarray(roi.coordinates(), np.float64).reshape(-1, 2) + 0.5
-            outside = ((places < 0) | (places > [shape[1], shape[0]])).any()
+            outside = bool(((places < 0) | (places > [shape[1], shape[0]])).any())
             boxes += [Box(kind, float(x), float(y)) for x, y in places]
         else:
             try:

@@ -111,7 +111,6 @@ def _subject(
         tags=("object-detection", "detection"),
         picture=picture,
         truth="places that a person marked",
-        counted="objects (of precision: marks)",
         inside="all that makes heat maps and sizes of the scores",
         facts={"classes": list(classes), "settings": made},
         objects=_objects(made, chosen=bool(settings)),

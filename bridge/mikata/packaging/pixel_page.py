@@ -149,7 +149,7 @@ def _figures(subject: Pixelwise, report: EvaluatedPixels | None) -> list[str]:
         f"Measured on {report.n} images{patients} that were neither trained on nor used to choose when to stop; split: "
         f"{plain(subject.grouping)}. The truth rests on: {truth or 'not stated'}.",
         "",
-        f"| figure | value | interval | {subject.counted} |",
+        "| figure | value | interval | images |",
         "|---|---:|---|---:|",
         *pages.rows_of_figures(report),
         *(line for note in report.notes for line in ("", plain(note))),

@@ -77,8 +77,6 @@ class Pixelwise:
         What the cover shows of an image (C, H, W) and its output (K, H, W): uint8 (H, W', 3).
     truth:
         What a person makes of an image to judge the output by.
-    counted:
-        What the number beside a figure counts.
     inside:
         What the network does by itself besides the normalisation, such as ``softmax``.
     objects:
@@ -104,7 +102,6 @@ class Pixelwise:
     tags: tuple[str, ...]
     picture: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.uint8]]
     truth: str
-    counted: str
     inside: str
     facts: Mapping[str, Any]
     objects: tuple[str, ...] = ()

@@ -113,7 +113,6 @@ def _subject(
         tags=("instance-segmentation", "segmentation") if parted else ("segmentation",),
         picture=picture,
         truth="outlines that a person drew",
-        counted="images",
         inside="softmax",
         facts={"classes": list(classes), "instances": instances, "settings": dict(settings) or None},
         objects=_objects(instances, settings),

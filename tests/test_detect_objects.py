@@ -265,6 +265,12 @@ def test_boxes_are_drawn_where_they_are() -> None:
     pages.framed(picture, [(6.5, 1.5, 0, 0)], (2, 2, 2))
     assert (picture[1, 3:] == 2).all()
     assert picture[3, 6, 0] == 2
+    thick = np.zeros((9, 9, 3), np.uint8)
+    pages.framed(thick, [(1, 1, 6, 5)], (1, 1, 1), 2)
+    expected[:] = 0
+    expected[1:6, 1:7] = 1
+    expected[3, 3:5] = 0
+    assert np.array_equal(thick[..., 0], expected)
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ def test_a_report_has_every_class_and_says_what_is_not_known():
     assert found.leading.name == "Sensitivity at 1 false positive an image (mean of classes)"
     assert found.leading.value == 1  # the class without objects does not count
     white = found.figure("Sensitivity for white at 1 false positive an image")
-    assert (white.value, white.n, white.unit) == (1, 12, "patient")
+    assert (white.value, white.n, white.unit) == (1, 12, "patient")  # images
     assert white.method == "Wilson over patients, since all resamples agree"
     assert white.low == pytest.approx(1 / (1 + 1.959964**2 / 6), abs=1e-4)
     assert found.figure("Sensitivity for red at the chosen score").value == 0

@@ -502,3 +502,27 @@ def test_a_class_that_is_not_in_every_part_is_refused(tmp_path: Path) -> None:
         train_detection(
             dataclasses.replace(dataset, entries=tuple(entries)), recipe(tmp_path), folder=tmp_path / "run"
         )
+
+
+# --- real images
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_blood_cells_are_read_and_learnt(shared: Path, tmp_path: Path) -> None:
+    """One epoch of the shipped recipe on a third of the set: not what it can do, but that all goes together."""
+    lines = (shared / "data" / "blood-cells" / "boxes.csv").read_text().splitlines()
+    folder = shared / "data" / "blood-cells"
+    files = sorted({line.split(",")[0] for line in lines[1:]})[:20]
+    rows = [f"{folder}/{line}" for line in lines[1:] if line.split(",")[0] in files]
+    (tmp_path / "boxes.csv").write_text("\n".join([lines[0], *rows]))
+    dataset = read_detected(tmp_path / "boxes.csv")
+    assert dataset.names == ("Platelets", "RBC", "WBC")
+    assert len(dataset.entries) == 20
+    said = recipes.read(Path("cells"), changes={"epochs": 3})
+    run = choose_settings(train_detection(dataset, said, folder=tmp_path / "run"))
+    assert run.history[-1]["training_loss"] < run.history[0]["training_loss"]
+    assert 60 < run.detector.configuration["typical_px"] < 140
+    found = evaluate_detection(run, run.parts["test"])
+    assert 0 <= found.leading.value <= 1
+    assert sum(found.objects.values()) == sum(len(entry.boxes or ()) for entry in run.parts["test"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mikata.datasets import Box, Dataset, Entry, references_of
 from mikata.errors import ImageError
 from mikata.evaluation.figured import Figured, finite, interval_of
 from mikata.evaluation.intervals import drawings
-from mikata.evaluation.marking import HIT, RATES, Curves, Marked, mark
+from mikata.evaluation.marking import AGAIN, HIT, RATES, Curves, Marked, mark
 from mikata.evaluation.measures import Unit, numbered
 from mikata.evaluation.parting import noted, outputs_of, refuse_none_judged, tiler_of
 from mikata.evaluation.report import Figure
@@ -25,6 +25,9 @@ from mikata.language import english, say
 from mikata.networks.peaks import APART, DEFAULTS, SCORE, Point
 from mikata.training.detection_run import DetectionRun
 from mikata.types import SILENT, Progress
+
+Draws = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""A figure (R,) of how often each patient counts (U, R)."""
 
 MEAN, SENSITIVITY, POOLED, CURVE = (
     "sensitivity_mean",
@@ -160,43 +163,32 @@ def report(
     together = Curves([part for one in judged for part in one], np.repeat(units, len(classes)), images)
     one_draw = np.ones((len(images), 1))
     draws = list(drawings(len(images), seed=seed, size=max(len(together.scores), 1)))
-    made = _Made(unit, one_draw, draws)
-    counted = [curve for curve in curves if curve.objects.sum()]
+    made = _Made(units, unit, one_draw, draws)
+    objects = np.array([[part.objects for part in one] for one in judged])
+    sized = np.array([[part.sized for part in one] for one in judged])
+    counted = [kind for kind in range(len(classes)) if objects[:, kind].any()]
     if len(classes) > 1:
-        concerned = min((curve.objects > 0).sum() for curve in counted)
-        with_objects = sum(int(one.objects.sum()) for one in counted)
+        # of the classes, the one that rests on the fewest
+        fewest = min(counted, key=lambda kind: made.concerned(objects[:, kind]), default=0)
         made.add(
             MEAN,
             "",
-            lambda drawn: np.mean([one.sensitivities(drawn, (AT,))[:, 0] for one in counted], 0),
-            int(concerned),
-            with_objects,
+            lambda drawn: np.mean([curves[kind].sensitivities(drawn, (AT,))[:, 0] for kind in counted], 0),
+            objects[:, fewest],
         )
-    for name, curve in zip(classes, curves, strict=True):
-        made.add(
-            SENSITIVITY,
-            name,
-            lambda drawn, curve=curve: curve.sensitivities(drawn, (AT,))[:, 0],
-            *_counts(curve.objects),
-        )
+    for kind, name in enumerate(classes):
+        made.add(SENSITIVITY, name, _sensitivity(curves[kind]), objects[:, kind])
     if len(classes) > 1:
-        made.add(
-            POOLED, "", lambda drawn: together.sensitivities(drawn, (AT,))[:, 0], *_counts(together.objects)
-        )
-    for name, curve in zip(classes, curves, strict=True):
-        made.add(
-            CURVE,
-            name,
-            lambda drawn, curve=curve: curve.sensitivities(drawn).mean(1),
-            *_counts(curve.objects),
-        )
-        if curve.sized.sum():
-            made.add(
-                AP, name, lambda drawn, curve=curve: curve.average_precision(drawn), *_counts(curve.sized)
-            )
+        made.add(POOLED, "", _sensitivity(together), objects.sum(1))
+    for kind, name in enumerate(classes):
+        curve = curves[kind]
+        made.add(CURVE, name, _mean_sensitivity(curve), objects[:, kind])
+        if sized.any():
+            made.add(AP, name, curve.average_precision, sized[:, kind])
         hits, false = curve.at(score)
-        made.add(RECALL, name, _ratio(hits, curve.objects), *_counts(curve.objects))
-        made.add(PRECISION, name, _ratio(hits, hits + false), *_counts(hits + false))
+        made.add(RECALL, name, _ratio(hits, curve.objects), objects[:, kind])
+        said = np.array([int((one[kind].hits[one[kind].scores >= score] != AGAIN).sum()) for one in judged])
+        made.add(PRECISION, name, _ratio(hits, hits + false), said)
     return DetectionReport(
         classes=tuple(classes),
         entries=tuple(entries),
@@ -218,12 +210,15 @@ def report(
     )
 
 
-def _counts(of_units: NDArray[Any]) -> tuple[int, int]:
-    """Number of patients that have any, and how many these are."""
-    return int((of_units > 0).sum()), int(of_units.sum())
+def _sensitivity(curve: Curves) -> Draws:
+    return lambda drawn: curve.sensitivities(drawn, (AT,))[:, 0]
 
 
-def _ratio(upper: NDArray[Any], lower: NDArray[Any]) -> Any:
+def _mean_sensitivity(curve: Curves) -> Draws:
+    return lambda drawn: curve.sensitivities(drawn).mean(1)
+
+
+def _ratio(upper: NDArray[Any], lower: NDArray[Any]) -> Draws:
     def ratio(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
             found: NDArray[np.float64] = (upper @ drawn) / (lower @ drawn)
@@ -236,19 +231,25 @@ def _ratio(upper: NDArray[Any], lower: NDArray[Any]) -> Any:
 class _Made:
     """Makes figures, one after another."""
 
+    units: NDArray[np.int64]
     unit: Unit
     one_draw: NDArray[np.float64]
     draws: list[NDArray[np.float64]]
     rows: list[Figure] = field(default_factory=list)
     keys: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, key: str, class_name: str, figure: Any, concerned: int, count: int) -> None:
-        """Add what `figure` makes of how often each patient is drawn (U, R): (R,)."""
-        value = float(figure(self.one_draw)[0]) if count else math.nan
-        found = np.concatenate([figure(drawn) for drawn in self.draws]) if count else np.empty(0)
-        interval = interval_of(value, found, concerned, self.unit)
+    def concerned(self, counts: NDArray[np.int64]) -> int:
+        """How many patients have images that count."""
+        return len(np.unique(self.units[counts > 0]))
+
+    def add(self, key: str, class_name: str, figure: Draws, counts: NDArray[np.int64]) -> None:
+        """Add a figure, which is not defined where nothing of any image (`counts`) has a part in it."""
+        images = int((counts > 0).sum())
+        value = float(figure(self.one_draw)[0]) if images else math.nan
+        found = np.concatenate([figure(drawn) for drawn in self.draws]) if images else np.empty(0)
+        interval = interval_of(value, found, self.concerned(counts), self.unit)
         ends = (interval.low, interval.high, interval.level, interval.method)
-        self.rows.append(Figure(named(key, class_name, english), value, *ends, count, self.unit))
+        self.rows.append(Figure(named(key, class_name, english), value, *ends, images, self.unit))
         self.keys.append((key, class_name))
 
 

@@ -39,6 +39,9 @@ from mikata.types import Progress, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_WIDTH = 420
+"""CSS px of a test image on the report page."""
+
 
 class LearntDetection(LearntPixels[DetectionRun, DetectionReport]):
     """A trained, tested and packaged network for detection."""
@@ -93,7 +96,7 @@ class LearntDetection(LearntPixels[DetectionRun, DetectionReport]):
                 objects=objects,
                 false=false,
             )
-            shown.append(report.picture(_drawn(run, tiler, scores.entries[number]), caption, 420))
+            shown.append(report.picture(_drawn(run, tiler, scores.entries[number]), caption, _WIDTH))
         told = say(
             "Green: boxes of the truth. Orange: boxes of the prediction, with at least the chosen score of {score:g}. A cross "
             "is a place without size. The images with the most mistakes come first.",
@@ -163,7 +166,7 @@ def froc_plot(scores: DetectionReport) -> Figure:
         named.words[:2] != axis
     ):  # no font of this machine has their letters, and a number is no name of an axis
         axis = ["false positives an image", "sensitivity"]
-    classes = report.letters(list(scores.froc)).words
+    classes, font = report.letters(list(scores.froc)).words, dict[str, Any](named.font)
     figure = Figure(figsize=(6, 3.5))
     axes = figure.subplots()
     for name, values in zip(classes, scores.froc.values(), strict=True):
@@ -172,9 +175,9 @@ def froc_plot(scores: DetectionReport) -> Figure:
     axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
     axes.set_ylim(-0.02, 1.02)
     axes.grid(color="0.9")
-    axes.set_xlabel(axis[0], **named.font)
-    axes.set_ylabel(axis[1], **named.font)
-    axes.legend(prop=named.font or None)
+    axes.set_xlabel(axis[0], **font)
+    axes.set_ylabel(axis[1], **font)
+    axes.legend(prop=font or None)
     figure.tight_layout()
     return figure
 
@@ -183,6 +186,12 @@ def _drawn(run: DetectionRun, tiler: Tiler, entry: Entry) -> NDArray[np.uint8]:
     """An image with the boxes of truth and prediction (H, W, 3)."""
     image, outputs = outputs_of(tiler, entry)
     picture = dimmed(image)
+    thick = max(1, round(picture.shape[1] / _WIDTH))  # as the page shows it, about a px
     for found, colour in ((entry.boxes or (), TRUE), (run.points(outputs), SAID)):
-        framed(picture, ((b.x - b.width / 2, b.y - b.height / 2, b.width, b.height) for b in found), colour)
+        framed(
+            picture,
+            ((b.x - b.width / 2, b.y - b.height / 2, b.width, b.height) for b in found),
+            colour,
+            thick,
+        )
     return picture

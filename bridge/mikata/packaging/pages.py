@@ -258,26 +258,27 @@ def framed(
     picture: NDArray[np.uint8],
     boxes: Iterable[tuple[float, float, float, float]],
     colour: tuple[int, int, int],
+    thick_px: int = 1,
 ) -> None:
-    """Draw boxes into a picture (H, W, 3): each left, top, width and height in px; a cross where it has no size."""
-    height, width = picture.shape[:2]
+    """Draw boxes into a picture (H, W, 3): each left, top, width and height in px; a cross where it has no size.
+
+    Lines are `thick_px` wide and lie within the box.
+    """
+
+    def fill(top: int, bottom: int, left: int, right: int) -> None:
+        picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = colour
+
     for left, top, wide, tall in boxes:
-        ends: tuple[tuple[int, int, int, int], ...]
         if wide < 1 or tall < 1:
-            row, column = int(top + tall / 2), int(left + wide / 2)
-            ends = ((row, row, column - 3, column + 3), (row - 3, row + 3, column, column))
-        else:
-            # the outermost px that lie in the box
-            up, down = round(top), round(top + tall) - 1
-            west, east = round(left), round(left + wide) - 1
-            ends = (
-                (up, up, west, east), (down, down, west, east),
-                (up, down, west, west), (up, down, east, east),
-            )  # fmt: skip
-        for first, last, begin, end in ends:
-            inside = max(first, 0) <= min(last, height - 1) and max(begin, 0) <= min(end, width - 1)
-            if inside:
-                picture[max(first, 0) : last + 1, max(begin, 0) : end + 1] = colour
+            row, column, arm = int(top + tall / 2), int(left + wide / 2), 3 * thick_px
+            fill(row, row + thick_px, column - arm, column + arm + 1)
+            fill(row - arm, row + arm + 1, column, column + thick_px)
+            continue
+        up, down, west, east = round(top), round(top + tall), round(left), round(left + wide)
+        fill(up, min(up + thick_px, down), west, east)
+        fill(max(down - thick_px, up), down, west, east)
+        fill(up, down, west, min(west + thick_px, east))
+        fill(up, down, max(east - thick_px, west), east)
 
 
 def channels_words(channels: int) -> str:

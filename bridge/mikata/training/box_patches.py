@@ -100,7 +100,7 @@ class BoxPart(WholeAndPatches):
         for index in range(len(self)):
             for box in self.boxes(index):
                 counts[box.kind] += 1
-        return [float(count) for count in counts / len(self)]
+        return [float(count) / len(self) for count in counts]
 
     def objects_per_patch(self, classes: int, stage: Stage) -> list[float]:
         """The same for patches at places drawn evenly, plus those drawn at an object of the class."""
@@ -114,4 +114,4 @@ class BoxPart(WholeAndPatches):
             present = kinds > 0
             at_objects = np.maximum(even, present / max(1, int(present.sum())))
             found += (1 - foreground) * even + foreground * at_objects
-        return [float(count) for count in found / len(self)]
+        return [float(count) / len(self) for count in found]

@@ -1,4 +1,4 @@
-#@ CharSequence (label="Model (folder or .zip)", description="Folder or .zip of a BioImage.IO package that Mikata has trained; it stays as it is.", style="both", required=false, persist=false) model
+#@ CharSequence (label="Model (folder or .zip)", description="Folder or .zip of a BioImage.IO package that Mikata has trained; it stays as it is. Or the name of one that comes with Mikata; ./name is what lies on the disk under that name.", style="both", required=false, persist=false) model
 #@ CharSequence (label="Package folder", description="Folder for the new package; its zip for deepImageJ is put beside it.", style="both", required=false, persist=false) out
 #@ CharSequence (label="For", description="deepimagej: format 0.5.10 with TorchScript, which deepImageJ runs. zoo: the newest format, and ONNX too where the programs that write it are installed. (deepimagej, zoo)", value="deepimagej", required=false, persist=false) reader
 #@ CharSequence (label="Heat maps as an output", description="Compile Grad-CAM of every class into the network: deepImageJ then gives heat maps beside the probabilities.", required=false, persist=false) explain

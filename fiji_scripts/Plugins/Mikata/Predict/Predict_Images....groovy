@@ -1,5 +1,5 @@
 #@ CharSequence (label="Images (empty: current)", description="A file, a folder, or several with ; between; in ImageJ, when left empty, the current image or stack.", required=false, persist=false) images
-#@ CharSequence (label="Model (folder or .zip)", description="Folder or .zip of a BioImage.IO package that Mikata has trained, or of another program's classifier (imported first).", style="both", required=false, persist=false) model
+#@ CharSequence (label="Model (folder or .zip)", description="Folder or .zip of a BioImage.IO package that Mikata has trained, or of another program's classifier (imported first). Or the name of one that comes with Mikata; ./name is what lies on the disk under that name.", style="both", required=false, persist=false) model
 #@ CharSequence (label="Search folders in folders", description="Take the images of folders inside a folder too.", required=false, persist=false) subfolders
 #@ CharSequence (label="Save to folder", description="Folder for Predict.csv; when left empty, ImageJ shows the table, and the command line makes a folder.", style="both", required=false, persist=false) out
 #@ CharSequence (label="Min confidence (%)", description="Where the most probable class has less than this probability, the class is given as (undecided); 0: never.", min=0, max=100, value="0", required=false, persist=false) min_confidence_percent

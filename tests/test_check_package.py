@@ -195,7 +195,8 @@ class Grouped(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
-        self.first = nn.Conv2d(1, 4, 41 if kind == "wide" else 3, padding="same")
+        wide = 20 if kind == "wide" else 1
+        self.first = nn.Conv2d(1, 4, 2 * wide + 1, padding=wide)
         self.group = nn.GroupNorm(2, 4)
         self.gate = nn.Linear(4, 4)
         self.final = nn.Conv2d(4, 2, 1)

@@ -133,15 +133,15 @@ def _rows(
                 continue
             row = tuple(network.network(x)[0].cpu().tolist())
             if not all(map(math.isfinite, row)):
-                error = ImageError(
+                no_numbers = ImageError(
                     say(
                         "{name}: the network gives values that are not numbers (NaN or infinite), so that nothing can be "
                         "said about it. Check the image's values and the package.",
                         name=called,
                     )
                 )
-                first_error = first_error or error
-                source.skipped.append((image.path or Path(name), str(error)))
+                first_error = first_error or no_numbers
+                source.skipped.append((image.path or Path(name), str(no_numbers)))
                 continue
             any_good = True
             height, width = frame.values.shape[1:]

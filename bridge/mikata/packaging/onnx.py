@@ -115,15 +115,16 @@ def _exported(classifier: Network, x: Tensor, dynamic: bool) -> bytes:
 def _more_operations() -> Iterator[None]:
     """In a block, the exporter knows how images are scaled, and does not print a network that it cannot write."""
     core: Any = torch._C
+    exporter: Any = torch.onnx
     log = core._jit_set_onnx_log_enabled
-    torch.onnx.register_custom_op_symbolic(_SCALING, _scaled, OPSET)
+    exporter.register_custom_op_symbolic(_SCALING, _scaled, OPSET)
     core._jit_set_onnx_log_enabled(False)
     core._jit_set_onnx_log_enabled = lambda _: None  # torch 2.15 switches it on each time, by an error
     try:
         yield
     finally:
         core._jit_set_onnx_log_enabled = log
-        torch.onnx.unregister_custom_op_symbolic(_SCALING, OPSET)
+        exporter.unregister_custom_op_symbolic(_SCALING, OPSET)
 
 
 _SCALING = "aten::_upsample_bilinear2d_aa"

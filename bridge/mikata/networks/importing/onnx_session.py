@@ -125,7 +125,7 @@ def _fed(value: Tensor, kind: str) -> np.ndarray[Any, Any]:
     wanted = _TYPES.get(kind)
     if wanted is None or array.dtype == wanted:
         return array
-    made = array.astype(wanted)
+    made: np.ndarray[Any, Any] = array.astype(wanted)
     # a half-precision network rounds whatever it is given
     if wanted is not np.float16 and not np.array_equal(made.astype(array.dtype), array):
         raise NotRunError(

@@ -71,12 +71,12 @@ def tolerance_of(model: Any, kind: str, output: str) -> Tolerance:
                 float(stated.mismatched_elements_per_million),
             )
     former = (config.model_extra or {}).get("test_kwargs")
-    stated = former.get(kind) if isinstance(former, Mapping) else None
-    if isinstance(stated, Mapping):
+    kwargs = former.get(kind) if isinstance(former, Mapping) else None
+    if isinstance(kwargs, Mapping):
         # through bioimageio.spec, which holds them to the widths that it allows
         made = v0_5.ReproducibilityTolerance(
-            relative_tolerance=stated.get("relative_tolerance", 1e-3),
-            absolute_tolerance=stated.get("absolute_tolerance", 1e-3),
+            relative_tolerance=kwargs.get("relative_tolerance", 1e-3),
+            absolute_tolerance=kwargs.get("absolute_tolerance", 1e-3),
         )
         return Tolerance(float(made.relative_tolerance), float(made.absolute_tolerance))
     return Tolerance()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import mikata
 from foreign_packages import BY_NAME, traced
+from mikata.command import EACH_TIME
 from mikata.errors import PackageError
 from mikata.networks.importing import code, consents, interpreter, limits, read_foreign_network
 from mikata.networks.importing.code import Script, TooLargeError, UnreadableError, read_script
@@ -350,6 +351,11 @@ def test_consent_to_the_architecture_is_none_to_torchscript(
         model=folder, out=tmp_path / "both", run_package_code=True, run_torchscript=True
     )
     assert "torch cannot load weights.pt (loaded)" in result.message
+
+
+def test_consent_is_asked_for_each_time() -> None:
+    """No dialog has it ticked because it was ticked for another package."""
+    assert {"run_package_code", "run_torchscript"} <= EACH_TIME
 
 
 def test_consent_is_noted_before_code_runs(tmp_path: Path) -> None:

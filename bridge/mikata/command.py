@@ -67,7 +67,7 @@ OutputPath = Annotated[Path | None, _Role("output")]
 
 REQUIRED: Any = inspect.Parameter.empty
 
-EACH_TIME = frozenset({"overwrite", "resume", "keep_metadata", "run_package_code"})
+EACH_TIME = frozenset({"overwrite", "resume", "keep_metadata", "run_package_code", "run_torchscript"})
 """Flags that no dialog remembers: what loses files, gives names away or lets strangers' code run is to be chosen each time.
 
 Images neither: leaving them empty means the current image, and a folder from last week would be a trap.

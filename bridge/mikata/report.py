@@ -202,7 +202,9 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int, unit: str
         # without a font that has the letters matplotlib draws a box for each
         names, font = (names, {"family": [found]}) if found else ({name: name for name in names}, {})
     epochs = [row["epoch"] for row in history]
-    other = next((w for w in ("mae", "dice", "f1") if any(f"selection_{w}" in row for row in history)), "accuracy")
+    other = next(
+        (w for w in ("mae", "dice", "f1") if any(f"selection_{w}" in row for row in history)), "accuracy"
+    )
     figure = Figure(figsize=(8, 3))
     for axes, what in zip(figure.subplots(1, 2), ("loss", other), strict=True):
         for part in ("training", "selection"):

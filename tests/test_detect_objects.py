@@ -126,6 +126,7 @@ def test_the_command_leaves_a_package_and_a_report_that_names_no_file(trained: t
     assert "i0.tif" not in json.dumps(record)
 
 
+@pytest.mark.slow
 def test_rois_train_a_network_and_come_back_as_rois(tmp_path: Path) -> None:
     data = as_rois(tmp_path / "data")
     (tmp_path / "recipe.toml").write_text(RECIPE)

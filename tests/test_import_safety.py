@@ -613,6 +613,7 @@ def test_arguments_that_fit_are_let_through() -> None:
     given: list[tuple[str, list[Any]]] = [
         ("conv2d", [x, torch.ones(2, 4, 3, 3), torch.ones(2), [2, 2], [1, 1], [1, 1], 1]),
         ("conv2d", [x[0], torch.ones(4, 2, 3, 3), None, [1, 1], "same", [1, 1], 2]),
+        ("_convolution_mode", [x, torch.ones(4, 2, 3, 3), c, [1, 1], "same", [1, 1], 2]),
         ("conv1d", [x[0], torch.ones(3, 6, 2)]),
         ("conv_transpose2d", [x, torch.ones(4, 3, 2, 2), torch.ones(6), [2, 2], [0, 0], [1, 1], 2, [1, 1]]),
         ("_convolution", [x, torch.ones(4, 3, 2, 2), None, [2, 2], [0, 0], [1, 1], True, [0, 0], 1, False, False, True, True]),

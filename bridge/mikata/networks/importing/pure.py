@@ -44,7 +44,7 @@ PURE = frozenset(
     topk transpose tril triu true_divide type_as unbind unflatten unfold unsqueeze unsqueeze_ upsample_bicubic2d
     upsample_bilinear2d upsample_bilinear2d_backward upsample_linear1d upsample_nearest1d upsample_nearest2d
     upsample_nearest2d_backward upsample_nearest3d upsample_trilinear3d var var_mean view view_as where zero_ zeros
-    zeros_like _convolution _softmax _log_softmax _softmax_backward_data _adaptive_avg_pool2d
+    zeros_like _convolution _convolution_mode _softmax _log_softmax _softmax_backward_data _adaptive_avg_pool2d
     _adaptive_avg_pool2d_backward _to_copy _unsafe_view rms_norm scaled_dot_product_attention
     _upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_nearest_exact2d alias""".split()
 )
@@ -362,7 +362,8 @@ def _no_more(name: str, *args: Any, **kwargs: Any) -> None:
 _CHECKS: Mapping[str, Callable[..., None]] = {
     **dict.fromkeys("avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool2d_with_indices".split(), _pool),
     **dict.fromkeys(
-        """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution""".split(),
+        """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution
+        _convolution_mode""".split(),
         _convolution,
     ),
     **dict.fromkeys("batch_norm instance_norm native_batch_norm".split(), _batch_norm),

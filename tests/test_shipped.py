@@ -21,7 +21,7 @@ OPEN = {"CC0-1.0", "CC-BY-4.0", "MIT"}
 
 
 def test_there_are_some() -> None:
-    assert {"chest_view", "nuclei", "textures"} <= MODELS.keys()
+    assert {"blood_cells", "chest_view", "nuclei", "textures"} <= MODELS.keys()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -432,9 +432,9 @@ def test_a_training_finds_spots(trained: tuple[DetectionRun, Path]) -> None:
     found = evaluate_detection(run, run.parts["test"])
     assert found.leading.value >= 0.5
     (first, *_) = [one for one in run.parts["test"] if one.boxes]
-    from mikata.evaluation.parting import outputs_of
+    from mikata.evaluation.parting import outputs_of, tiler_of
 
-    image, outputs = outputs_of(run, first)
+    image, outputs = outputs_of(tiler_of(run), first)
     assert outputs.shape == (4, *image.shape[1:])
     assert 0 <= outputs[:2].min() < outputs[:2].max() <= 1
     assert outputs[2:].min() >= 0

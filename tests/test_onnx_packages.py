@@ -240,17 +240,17 @@ def test_a_second_file_is_not_opened(tmp_path: Path, capfd: pytest.CaptureFixtur
         data = graph(
             [helper.make_node("Add", ["input", "w"], ["output"])], TensorProto.FLOAT, shape, shape, [tensor]
         )
-        with pytest.raises(NotRunError, match="a second file"):
+        with pytest.raises(NotRunError, match="numbers from other files"):
             OnnxSession(data)
     folder = only_onnx(tmp_path / "p", data)
-    with pytest.raises(PackageError, match="a second file"):
+    with pytest.raises(PackageError, match="numbers from other files"):
         read_foreign_network(folder)
     assert capfd.readouterr() == ("", "")
 
 
 def test_damaged_and_other_networks_are_sentences(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for data in (b"", b"\x08\x09", b"onnx" * 99):
-        with pytest.raises(NotRunError, match="onnxruntime cannot load it"):
+        with pytest.raises(NotRunError, match="onnxruntime cannot load it|file is damaged"):
             OnnxSession(data)
     shape: list[Any] = ["b", 1, "y", "x"]
     data = graph([helper.make_node("Identity", ["input"], ["output"])], TensorProto.FLOAT, shape, shape)

@@ -368,7 +368,7 @@ def own_lines(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith(starts)]
 
 
-LONG = {"export_package", "segment_rois"}
+LONG = {"export_package", "heat_by_region", "segment_rois", "stages"}
 
 
 @pytest.mark.parametrize(

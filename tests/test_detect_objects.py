@@ -136,7 +136,7 @@ def test_rois_train_a_network_and_come_back_as_rois(tmp_path: Path) -> None:
     assert network.outputs == ("object", "height", "width")
     found = mikata.detect(data / "images" / "i0.tif", model=out, min_score_percent=1, out=tmp_path / "found")
     assert (tmp_path / "found" / "Detect.csv").is_file()
-    assert "point(s) with a score of 1% or more" in found.message
+    assert "place(s) with a score of 1% or more" in found.message
 
 
 def test_what_cannot_be_learnt_from_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_what_the_package_says_counts_unless_the_user_says_otherwise(use: Any, t
         ("lesion", 50.5, 67.5, 0.28), ("cyst", 20.5, 30.5, 0.45), ("cyst", 70.5, 100.5, 0.3),
     ]  # fmt: skip
     assert result.tables[0].title == "Detect"
-    assert "6 point(s) with a score of 25% or more" in result.message
+    assert "6 place(s) with a score of 25% or more" in result.message
     assert result.overlay is not None
     assert [one.name for one in result.overlay][:2] == ["lesion 1 (0.90)", "lesion 2 (0.60)"]
     drawn = [regions.to_roi(one) for one in result.overlay]

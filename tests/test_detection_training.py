@@ -19,6 +19,7 @@ from mikata.datasets import Box, read_detected
 from mikata.datasets.detected import Detected
 from mikata.errors import DataError, RecipeError
 from mikata.evaluation.detecting import choose_settings, evaluate_detection
+from mikata.language import english
 from mikata.networks.peaks import APART, SCORE
 from mikata.training import recipe as recipes
 from mikata.training import train_segmentation
@@ -526,3 +527,70 @@ def test_blood_cells_are_read_and_learnt(shared: Path, tmp_path: Path) -> None:
     found = evaluate_detection(run, run.parts["test"])
     assert 0 <= found.leading.value <= 1
     assert sum(found.objects.values()) == sum(len(entry.boxes or ()) for entry in run.parts["test"])
+
+
+# --- what looks right and is not
+
+
+def test_the_same_picture_with_other_objects_is_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,x,y\n0.png,5,5\n1.png,6,6\n2.png,7,7\ncopy.png,8,8\n")
+    (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
+    with pytest.raises(
+        DataError, match=r"0\.png and .*copy\.png are the same picture with different objects"
+    ):
+        read_detected(path)
+    path.write_text(path.read_text().replace("copy.png,8,8", "copy.png,5,5"))
+    assert len(read_detected(path).entries) == 4
+
+
+def test_classes_in_two_spellings_are_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,class,x,y\n0.png,RBC,5,5\n1.png,rbc,6,6\n2.png,RBC,7,7\n")
+    with pytest.raises(DataError, match="'RBC' and 'rbc' differ in case, width or spaces only"):
+        read_detected(path)
+
+
+def test_rois_of_several_names_in_one_class_are_told(tmp_path: Path) -> None:
+    folder = folder_of_rois(tmp_path)
+    assert "The ROIs have the names RBC, wbc, and all were taken as one class" in read_detected(
+        folder
+    ).reading_words(english)
+    assert read_detected(folder, names=["RBC", "WBC"]).reading_words(english) == ""
+
+
+def test_the_same_roi_twice_is_refused(tmp_path: Path) -> None:
+    folder = folder_of_rois(tmp_path)
+    twice = [regions.points([(7, 7)], name="first"), regions.points([(7, 7)], name="second")]
+    regions.write(folder / "rois" / "1.zip", twice)
+    (folder / "rois" / "1.roi").unlink()
+    with pytest.raises(DataError, match="the ROI 'second' is at the same place as another one"):
+        read_detected(folder)
+
+
+def test_a_package_with_sizes_is_no_start_for_points_without(
+    trained: tuple[DetectionRun, Path], tmp_path: Path
+) -> None:
+    from mikata.packaging.detected import write_detection
+
+    run, _ = trained
+    package = write_detection(tmp_path / "sized", run, name="Sized")
+    plain = [
+        dataclasses.replace(e, boxes=tuple(Box(b.kind, b.x, b.y) for b in e.boxes or ()))
+        for e in run.dataset.entries
+    ]
+    unsized = dataclasses.replace(run.dataset, entries=tuple(plain))
+    said = recipe(tmp_path, source=str(package), epochs=1)
+    with pytest.raises(
+        RecipeError, match=r"learnt objects with sizes \(boxes\), and here they are without sizes"
+    ):
+        train_detection(unsized, said, folder=tmp_path / "run")
+
+
+def test_a_split_given_in_the_table_is_said(tmp_path: Path) -> None:
+    rows = (spots(tmp_path)).read_text().splitlines()
+    parts = ["training", "training", "selection", "selection", "test", "test"]
+    given = [f"{rows[0]},split", *(f"{row},{parts[int(row[row.rindex('p') + 1 :])]}" for row in rows[1:])]
+    (tmp_path / "given.csv").write_text("\n".join(given))
+    run = train_detection(
+        read_detected(tmp_path / "given.csv"), recipe(tmp_path, epochs=1), folder=tmp_path / "run"
+    )
+    assert "(split patient-wise, given in the table" in run.methods

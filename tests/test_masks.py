@@ -183,7 +183,7 @@ def test_a_mask_that_is_missing_or_there_twice(tmp_path):
     with pytest.raises(DataError, match=r"The mask .*gone\.tif is not there"):
         read_segmented(table(tmp_path, ["images/a0.tif,gone.tif,1"]))
     regions.write(folder / "masks" / "a0.roi", [square("a")])
-    with pytest.raises(DataError, match="has two masks"):
+    with pytest.raises(DataError, match="has two files of its name"):
         read_segmented(folder)
 
 

@@ -250,7 +250,7 @@ def test_a_second_file_is_not_opened(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 def test_damaged_and_other_networks_are_sentences(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for data in (b"", b"\x08\x09", b"onnx" * 99):
-        with pytest.raises(NotRunError, match="onnxruntime cannot load it|file is damaged"):
+        with pytest.raises(NotRunError, match=r"onnxruntime cannot load it|file is damaged"):
             OnnxSession(data)
     shape: list[Any] = ["b", 1, "y", "x"]
     data = graph([helper.make_node("Identity", ["input"], ["output"])], TensorProto.FLOAT, shape, shape)

@@ -277,7 +277,7 @@ def test_points_have_a_place_a_score_and_a_size(use: Any, tile_px: int) -> None:
     box = regions.to_roi(result.overlay[0])
     assert (box.xd, box.yd, box.widthd, box.heightd) == (23.5, 15.5, 14, 10)
     assert result.overlay[0].name == "lesion 1 (0.90)"
-    assert "3 point(s) with a score of 50% or more" in result.message
+    assert "3 place(s) with a score of 50% or more" in result.message
     as_points = mikata.segment(given, model=use(network), detections="points", min_probability_percent=85)
     assert as_points.overlay is not None
     (one,) = as_points.overlay

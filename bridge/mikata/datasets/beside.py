@@ -67,7 +67,12 @@ def by_name(
             raise DataError(missing(file, folders))
         if len(own) > 1:
             raise DataError(
-                say("{file} has two masks: {one} and {other}. Keep one.", file=file, one=own[0], other=own[1])
+                say(
+                    "{file} has two files of its name: {one} and {other}. Keep one.",
+                    file=file,
+                    one=own[0],
+                    other=own[1],
+                )
             )
         pairs[file] = own[0]
     if not pairs:
@@ -94,7 +99,7 @@ def with_overlays(folder: Path) -> list[Path]:
                 raise DataError(
                     say(
                         "{file} has no overlay. Draw its objects and save it with them (Image > Overlay > Add Selection...), "
-                        "or give a folder with images and masks.",
+                        "or give a folder with the folders images and masks (or, for detection, images, rois and empty).",
                         file=file,
                     )
                 )
@@ -116,6 +121,23 @@ def refuse_none(path: Path, entries: Sequence[Entry], skipped: Sequence[tuple[Pa
             reason=reason,
         )
     )
+
+
+def refuse_two_truths(path: Path, entries: Sequence[Entry], truth: Callable[[Entry], object]) -> None:
+    """Refuse a data set (`DataError`) that has the same picture twice with different objects, whatever its files are called."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        before = first.setdefault(entry.picture.digest, entry)
+        if before is not entry and truth(before) != truth(entry):
+            raise DataError(
+                say(
+                    "{path}: {one} and {other} are the same picture with different objects. Remove one, or put all of its "
+                    "objects together.",
+                    path=path,
+                    one=before.file,
+                    other=entry.file,
+                )
+            )
 
 
 def refuse_few(path: Path, entries: Sequence[Entry]) -> None:

@@ -11,7 +11,7 @@ from roifile import ROI_TYPE
 
 from mikata import regions
 from mikata.datasets.boxes import Box
-from mikata.datasets.masks import class_of
+from mikata.datasets.masks import LAST_NUMBER, class_of
 from mikata.datasets.sheets import one_width
 from mikata.datasets.table import Row
 from mikata.errors import DataError, RegionError
@@ -186,6 +186,12 @@ def _number(path: Path, row: Row, name: str) -> float:
     return value
 
 
+def names_in(file: Path) -> set[str]:
+    """What the ROIs of a file are named, without numbers behind; names of ImageJ's own, which are numbers, left out."""
+    plain = (LAST_NUMBER.sub("", region.name).strip() for region in regions.read(file, selection=False))
+    return {name for name in plain if any(letter.isalpha() for letter in name)}
+
+
 def boxes_of_regions(file: Path, names: tuple[str, ...], shape: tuple[int, int]) -> tuple[Box, ...]:
     """The objects that ROIs are, in an image of (height, width).
 
@@ -214,7 +220,13 @@ def boxes_of_regions(file: Path, names: tuple[str, ...], shape: tuple[int, int])
             try:
                 inside = regions.mask(region, shape)
             except RegionError as error:
-                raise DataError(f"{file}: {error}") from error
+                raise DataError(
+                    say(
+                        "{file}: {reason} Remove it, or draw a point or a box in its place.",
+                        file=file,
+                        reason=error,
+                    )
+                ) from error
             rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
             outside = not len(rows)
             if not outside:
@@ -230,6 +242,14 @@ def boxes_of_regions(file: Path, names: tuple[str, ...], shape: tuple[int, int])
                     region=region.name,
                     width=shape[1],
                     height=shape[0],
+                )
+            )
+        if len(set(boxes)) < len(boxes):
+            raise DataError(
+                say(
+                    "{file}: the ROI '{region}' is at the same place as another one of its size. Remove one of them.",
+                    file=file,
+                    region=region.name,
                 )
             )
     return tuple(boxes)

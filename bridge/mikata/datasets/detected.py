@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mikata.datasets.beside import by_name, files_of, refuse_few, refuse_none, with_overlays
-from mikata.datasets.box_sources import COLUMNS, box_of_row, boxes_of_regions, class_column, form_of, is_empty
+from mikata.datasets.beside import (
+    by_name,
+    files_of,
+    refuse_few,
+    refuse_none,
+    refuse_two_truths,
+    with_overlays,
+)
+from mikata.datasets.box_sources import (
+    COLUMNS,
+    box_of_row,
+    boxes_of_regions,
+    class_column,
+    form_of,
+    is_empty,
+    names_in,
+)
 from mikata.datasets.boxes import Box
 from mikata.datasets.entries import EVERY, Dataset, Entry
 from mikata.datasets.masks import ROI_ENDINGS
@@ -19,9 +34,11 @@ from mikata.datasets.table import OPTIONAL, Row, read_table
 from mikata.errors import DataError
 from mikata.images import looks_like_image, natural_key
 from mikata.language import say
+from mikata.privacy import one_spelling
 from mikata.types import SILENT, Progress
 
 _IMAGES, _ROIS, _EMPTY = "images", "rois", "empty"
+_SHOWN = 6
 
 From = Literal["table", "ROIs", "overlays"]
 
@@ -36,10 +53,13 @@ class Detected(Dataset):
         Of the classes, in the order of the numbers that boxes have.
     kind:
         Where the places are from.
+    roi_names:
+        What ROIs are named, numbers left out, where all were taken as one class.
     """
 
     names: tuple[str, ...] = ("object",)
     kind: From = "table"
+    roi_names: tuple[str, ...] = ()
 
     @property
     def empty(self) -> int:
@@ -50,6 +70,17 @@ class Detected(Dataset):
     def sized(self) -> bool:
         """Whether the size of at least one object is known."""
         return any(box.sized for entry in self.entries for box in entry.boxes or ())
+
+    def reading_words(self, say: Callable[..., str]) -> str:
+        """That ROIs of several names are one class, if so: it may not be meant; `say` gives it its language."""
+        if len(self.roi_names) < 2:
+            return ""
+        shown = ", ".join(self.roi_names[:_SHOWN]) + (", ..." if len(self.roi_names) > _SHOWN else "")
+        return say(
+            "The ROIs have the names {names}, and all were taken as one class. To tell them apart, name the classes in a "
+            "recipe: names = [...] in [stage.detection].",
+            names=shown,
+        )
 
 
 def read_detected(path: Path, *, names: Sequence[str] = (), progress: Progress = SILENT) -> Detected:
@@ -166,7 +197,20 @@ def _names(
                     names=", ".join(names),
                 )
             )
-    return names or tuple(sorted({row.cells[column] for row in marked}, key=natural_key)) or ("object",)
+    found = names or tuple(sorted({row.cells[column] for row in marked}, key=natural_key)) or ("object",)
+    spellings: dict[str, str] = {}
+    for name in found:
+        before = spellings.setdefault(one_spelling(name), name)
+        if before != name:
+            raise DataError(
+                say(
+                    "{path}: the classes '{one}' and '{other}' differ in case, width or spaces only. Use one spelling.",
+                    path=path,
+                    one=before,
+                    other=name,
+                )
+            )
+    return found
 
 
 def _refuse_empty_beside_others(path: Path, row: Row, rows: Sequence[Row]) -> None:
@@ -215,13 +259,17 @@ def _of_folder(folder: Path, names: tuple[str, ...], progress: Progress) -> Dete
     entries, skipped = open_all([Candidate(file, EVERY) for file in pairs], progress)
     refuse_none(folder, entries, skipped)
     found = []
+    named: set[str] = set()
     for done, entry in enumerate(entries):
         progress.step(say("Reading ROIs"), done, len(entries))
         source = pairs[entry.file]
         shape = (entry.picture.height, entry.picture.width)
         boxes = () if source is None else boxes_of_regions(source, names, shape)
+        if source is not None and len(names) == 1:
+            named |= names_in(source)
         found.append(dataclasses.replace(entry, boxes=boxes))
-    return _made(folder, found, skipped, names, kind, ())
+    made = _made(folder, found, skipped, names, kind, ())
+    return dataclasses.replace(made, roi_names=tuple(sorted(named, key=natural_key)))
 
 
 def _no_rois(file: Path, folders: Sequence[Path]) -> str:
@@ -253,6 +301,7 @@ def _made(
             raise DataError(
                 say("{path}: no object is of the class '{name}'. Is its name right?", path=path, name=name)
             )
+    refuse_two_truths(path, entries, digest)
     refuse_few(path, entries)
     lines = sorted(f"{entry.picture.digest} {digest(entry)}\n" for entry in entries)
     fingerprint = hashlib.sha256("".join(lines).encode()).hexdigest()

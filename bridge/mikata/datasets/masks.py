@@ -26,7 +26,7 @@ Kind = Literal["auto", "objects", "classes", "binary"]
 ROI_ENDINGS = (".roi", ".zip")
 _LOSSY = (".jpg", ".jpeg")
 _MOST_CLASSES = 255
-_LAST_NUMBER = re.compile(r"[\s_.:#-]*\d+$")
+LAST_NUMBER = re.compile(r"[\s_.:#-]*\d+$")
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def class_of(region: Region, names: tuple[str, ...], file: Path) -> int:
     if len(names) == 1:
         return 1
     plain = {name.casefold(): number for number, name in enumerate(names, 1)}
-    for written in (region.name, _LAST_NUMBER.sub("", region.name)):
+    for written in (region.name, LAST_NUMBER.sub("", region.name)):
         if written.strip().casefold() in plain:
             return plain[written.strip().casefold()]
     group = int(to_roi(region).group)

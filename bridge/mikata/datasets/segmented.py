@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mikata.datasets.beside import by_name, refuse_few, refuse_none, with_overlays
+from mikata.datasets.beside import by_name, refuse_few, refuse_none, refuse_two_truths, with_overlays
 from mikata.datasets.entries import EVERY, Dataset, Entry, Mask
 from mikata.datasets.masks import ROI_ENDINGS, Kind, Reading, Truth, holds_regions, settle, truth_of
 from mikata.datasets.reading import Candidate, open_all, patient_names, refuse_mixed_values
@@ -139,6 +139,7 @@ def read_segmented(
     for done, entry in enumerate(entries):
         progress.step(say("Reading masks"), done, len(entries))
         found.append(dataclasses.replace(entry, mask=_seen(masks[entry.file], entry, reading)))
+    refuse_two_truths(path, found, lambda entry: entry.mask and entry.mask.digest)
     _refuse_untrainable(path, found, reading)
     lines = sorted(f"{e.picture.digest} {e.mask.digest}\n" for e in found if e.mask is not None)
     fingerprint = hashlib.sha256("".join(lines).encode()).hexdigest()

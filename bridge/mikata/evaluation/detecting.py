@@ -73,12 +73,15 @@ class DetectionReport(Figured):
         Number of objects by class.
     score:
         The chosen score.
+    near_px:
+        How near to an object without size a mark is a hit.
     """
 
     judged: tuple[tuple[Marked, ...], ...] = ()
     froc: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     score: float = DEFAULTS[SCORE]
+    near_px: float = 0.0
 
     @staticmethod
     def named(key: str, class_name: str, say: Say) -> str:
@@ -88,10 +91,11 @@ class DetectionReport(Figured):
     def rule(self, say: Say = english) -> str:
         """What counts as a hit, in sentences; `say` gives them their language."""
         return say(
-            "A mark is a hit where its centre lies in the box of an object (or near enough to a point without size) that no "
-            "mark with a higher score has hit. Further marks in an object that is hit already count neither as hits nor as "
+            "A mark is a hit where its centre lies in the box of an object (of one without size: at most {near:g} px from it) "
+            "that no mark with a higher score has hit. Further marks in an object that is hit already count neither as hits nor as "
             "false positives. Sensitivity at a number of false positives an image is that of the lowest score with no more "
-            "than so many."
+            "than so many.",
+            near=self.near_px,
         )
 
     def sentences(self, say: Say = english) -> tuple[str, ...]:
@@ -117,6 +121,7 @@ class DetectionReport(Figured):
             **super().record(),
             "objects": dict(self.objects),
             "score": self.score,
+            "near_px": self.near_px,
             "false_positives_an_image": list(RATES),
             "froc": curves,
         }
@@ -141,6 +146,7 @@ def report(
     classes: Sequence[str],
     *,
     score: float,
+    near_px: float = 0.0,
     seed: int = 0,
     skipped: tuple[tuple[Path, str], ...] = (),
     test_of: Dataset | None = None,
@@ -207,6 +213,7 @@ def report(
         },
         objects={name: int(curve.objects.sum()) for name, curve in zip(classes, curves, strict=True)},
         score=score,
+        near_px=near_px,
     )
 
 
@@ -345,5 +352,12 @@ def evaluate_detection(
         used.append(entry)
     refuse_none_judged(used, skipped)
     return report(
-        used, judged, run.classes, score=score, seed=seed, skipped=tuple(skipped), test_of=run.dataset
+        used,
+        judged,
+        run.classes,
+        score=score,
+        near_px=run.near_px,
+        seed=seed,
+        skipped=tuple(skipped),
+        test_of=run.dataset,
     )

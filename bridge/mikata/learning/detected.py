@@ -63,6 +63,9 @@ class LearntDetection(LearntPixels[DetectionRun, DetectionReport]):
     def _empty(self, count: int) -> str:
         return say("{count} image(s) hold no object.", count=count)
 
+    def _reading(self) -> str:
+        return self.run.dataset.reading_words(say)
+
     def _methods(self) -> str:
         return detection_methods.paragraph(self.run, say)
 

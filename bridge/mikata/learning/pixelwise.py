@@ -24,6 +24,7 @@ from mikata.outputs import first_few, write_csv, write_text
 from mikata.packaging import CheckReport
 from mikata.training import recipe as recipes
 from mikata.training.detection_run import DetectionRun
+from mikata.training.pixel_run import split_words
 from mikata.training.processes import main_process
 from mikata.training.recipe import Recipe
 from mikata.training.segmented_run import SegmentationRun
@@ -234,7 +235,7 @@ class LearntPixels(ABC, Generic[Run, Scores]):
                 report.paragraph(
                     say(
                         "The split is {split}. The test images were used once, after the training.",
-                        split=run.dataset.grouping_words(say),
+                        split=split_words(run.dataset, say),
                     )
                 )
                 + (report.paragraph(self._reading()) if self._reading() else "")

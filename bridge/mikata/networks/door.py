@@ -52,7 +52,7 @@ def pixel_network(path: Path) -> PixelNetwork:
         raise NetworkError(
             say(
                 "{model} is a classifier, which says what a whole image is. Use Predict Images for it, or give a network "
-                "for segmentation here.",
+                "for segmentation or detection here.",
                 model=path.name,
             )
         )

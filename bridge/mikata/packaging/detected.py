@@ -51,7 +51,7 @@ def write_detection(
     subject = _subject(
         trained.detector, trained.classes, trained.settings,
         step=trained.step, value_unit=trained.value_unit, value_range=trained.value_range,
-        grouping=trained.grouping, methods=trained.methods,
+        grouping=trained.split, methods=trained.methods,
     )  # fmt: skip
     return write_pixelwise(folder, subject, trained, report, **said)
 

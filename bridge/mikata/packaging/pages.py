@@ -327,10 +327,10 @@ def rows_of_figures(report: HasFigures) -> list[str]:
         if not math.isfinite(one.value):
             rows.append(f"| {cell(one.name)} | not defined | | {one.n} |")
             continue
-        rows.append(
-            f"| {cell(one.name)} | {one.value:.4g} | {one.low:.4g} to {one.high:.4g} "
-            f"({100 * one.level:g} %, {cell(one.method)}) | {one.n} |"
-        )
+        interval = cell(one.method)  # which tells why there is none
+        if math.isfinite(one.low):
+            interval = f"{one.low:.4g} to {one.high:.4g} ({100 * one.level:g} %, {cell(one.method)})"
+        rows.append(f"| {cell(one.name)} | {one.value:.4g} | {interval} | {one.n} |")
     return rows
 
 

@@ -138,8 +138,8 @@ class TrainedPixels(Protocol):
         """Smallest and largest value of the training images."""
 
     @property
-    def grouping(self) -> str:
-        """How the split kept images together."""
+    def split(self) -> str:
+        """How the split kept images together, and whether the table gave it."""
 
     @property
     def methods(self) -> str:

@@ -382,10 +382,10 @@ def _message(
     elif reading.kind == "points":
         sentences = [
             say(
-                "{planes} plane(s) of {images} image(s) run through {model}: {count} point(s) with a score of {least:.0%} "
-                "or more.",
+                "{planes} plane(s) of {images} image(s) run through {model}: {count} place(s) with a score of "
+                "{percent:g}% or more.",
                 count=len(totals.rows),
-                least=reading.least,
+                percent=round(100 * reading.least, 6),
                 **facts,
             )
         ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mikata.datasets import PARTS
 from mikata.language import duration, english, joined
+from mikata.training.pixel_run import split_words
 
 if TYPE_CHECKING:
     from mikata.training.detection_run import DetectionRun
@@ -71,7 +72,7 @@ def images(run: SegmentationRun | DetectionRun, say: Say) -> str:
         "{training} images trained it, {selection} chose the epoch, {test} were kept for the test (split {split}, seed "
         "{seed}).",
         **counts,
-        split=run.dataset.grouping_words(say),
+        split=split_words(run.dataset, say),
         seed=run.seed,
     )
 

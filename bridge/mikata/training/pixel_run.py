@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ def whole_output(
     return np.asarray(found.float().cpu().numpy())
 
 
-def split_words(dataset: Dataset) -> str:
-    """How the split kept images together, and whether the table gave it, in English words for records."""
+def split_words(dataset: Dataset, say: Callable[..., str] = english) -> str:
+    """How the split kept images together, and whether the table gave it; `say` gives the words their language."""
+    grouping = dataset.grouping_words(say)
     if any(entry.split for entry in dataset.entries):
-        return english("{grouping}, given in the table", grouping=dataset.grouping)
-    return dataset.grouping
+        return say("{grouping}, given in the table", grouping=grouping)
+    return grouping

@@ -44,10 +44,10 @@ def start_detector(
     """The untrained network for detection with the weights it starts from, and what these are.
 
     `unit` is that of the training images' values; what is raised is as of `start`. The typical size of a package to
-    start from stays, since its weights go with it.
+    start from stays, since its weights go with it; it must know sizes if and only if the objects have some.
     """
     shrink = stage.detection.shrink
-    return start(
+    network, parent = start(
         lambda: Detector(
             stage.network, classes, channels, [0.0] * channels, [1.0] * channels, typical_px, shrink
         ),
@@ -56,6 +56,19 @@ def start_detector(
         recipe,
         unit,
     )
+    sized = bool(network.configuration["typical_px"])
+    if sized != bool(typical_px):
+        given = {True: say("with sizes (boxes)"), False: say("without sizes (points)")}
+        raise RecipeError(
+            say(
+                "{recipe}: the package {package} does not suit: it has learnt objects {other}, and here they are {here}.",
+                recipe=recipe.source,
+                package=parent["name"],
+                other=given[sized],
+                here=given[not sized],
+            )
+        )
+    return network, parent
 
 
 def start(

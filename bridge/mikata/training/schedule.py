@@ -54,7 +54,7 @@ def refuse_endless_warmup(stage: Stage, recipe: str) -> None:
         raise RecipeError(
             say(
                 "{recipe}: warmup_epochs = {warmup:g} must be less than epochs = {epochs}: the learning rate would "
-                "never be reached.",
+                "never be reached. Give more epochs, or a recipe with a shorter warm-up.",
                 recipe=recipe,
                 warmup=stage.warmup_epochs,
                 epochs=stage.epochs,

@@ -46,7 +46,7 @@ class UntrainedSegmenter:
     channels: int = 1
     value_unit: str = "grey"
     value_range: tuple[float, float] = (0.0, 255.0)
-    grouping: str = ""
+    split: str = ""
     methods: str = "It was not trained at all."
 
     def record(self) -> dict[str, Any]:

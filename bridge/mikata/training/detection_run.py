@@ -15,7 +15,7 @@ from mikata.datasets import Detected, Entry
 from mikata.networks.peaks import APART, DEFAULTS, SCORE, Point, peaks
 from mikata.training import detection_methods
 from mikata.training.fitting import StoppedBy
-from mikata.training.pixel_run import split_words, whole_output
+from mikata.training.pixel_run import split_words
 from mikata.training.recipe import Recipe
 from mikata.training.run import NOTICE, data_record
 
@@ -139,15 +139,8 @@ class DetectionRun:
             "versions": dict(self.versions),
         }
 
-    def predict(self, image: NDArray[Any], device: str = "cpu") -> NDArray[np.float32]:
-        """What the network says of an image (C, H, W) in the training images' unit: (K + 2, H, W).
-
-        The whole image at once, continued as in a mirror to the right and below up to multiples of `step`.
-        """
-        return whole_output(self.detector, image, self.step, device)
-
     def points(self, outputs: NDArray[np.float32], least: float | None = None) -> list[Point]:
-        """The centres (`mikata.networks.peaks.peaks`) in what `predict` gives.
+        """The centres (`mikata.networks.peaks.peaks`) in what the network gives.
 
         Parameters
         ----------

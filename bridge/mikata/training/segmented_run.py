@@ -16,7 +16,7 @@ from mikata.networks.instances import label_image
 from mikata.training import pixel_methods
 from mikata.training.fitting import StoppedBy
 from mikata.training.pixel_losses import Parting
-from mikata.training.pixel_run import split_words, whole_output
+from mikata.training.pixel_run import split_words
 from mikata.training.recipe import Recipe
 from mikata.training.run import NOTICE, data_record
 
@@ -118,19 +118,12 @@ class SegmentationRun:
             "versions": dict(self.versions),
         }
 
-    def predict(self, image: NDArray[Any], device: str = "cpu") -> NDArray[np.float32]:
-        """What the network says of an image (C, H, W) in the training images' unit: (K, H, W).
-
-        The whole image at once, continued as in a mirror to the right and below up to multiples of `step`.
-        """
-        return whole_output(self.segmenter, image, self.step, device)
-
     def class_image(self, outputs: NDArray[Any]) -> NDArray[np.uint8]:
-        """Number of the class of each pixel (H, W) of what `predict` gives."""
+        """Number of the class of each pixel (H, W) of what the network gives (K, H, W)."""
         if self.instances == "none":
             return np.asarray(outputs.argmax(0), np.uint8)
         return np.asarray(self.label_image(outputs) > 0, np.uint8)
 
     def label_image(self, outputs: NDArray[Any]) -> NDArray[np.int32]:
-        """Number of the object of each pixel (H, W) of what `predict` gives, where objects are told apart."""
+        """Number of the object of each pixel (H, W) of what the network gives (K, H, W), where objects are told apart."""
         return label_image(outputs, self.outputs, self.settings)

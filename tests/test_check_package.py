@@ -223,7 +223,7 @@ class Grouped(nn.Module):
         ("sum", False, "failed"),
         ("sum", True, "failed"),
         ("native", True, "failed"),
-        ("wide", False, "warning"),
+        pytest.param("wide", False, "warning", marks=pytest.mark.slow),
         ("wide", True, "warning"),
         ("plain", False, "passed"),
         ("plain", True, "passed"),

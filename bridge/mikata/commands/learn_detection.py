@@ -25,7 +25,7 @@ def train_detection(
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
-    """A network that finds lesions, cells or other things, from images with points, boxes or ROIs, tested on new patients.
+    """A network that finds lesions, cells or other things, from points, boxes or ROIs, tested on images it has not seen.
 
     Parameters
     ----------

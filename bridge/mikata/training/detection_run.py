@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mikata.architecture import Detector
 from mikata.datasets import Detected, Entry
 from mikata.networks.peaks import APART, DEFAULTS, SCORE, Point, peaks
+from mikata.networks.pixelwise import SIZES
 from mikata.training import detection_methods
 from mikata.training.fitting import StoppedBy
 from mikata.training.pixel_run import split_words
@@ -20,9 +21,6 @@ from mikata.training.recipe import Recipe
 from mikata.training.run import NOTICE, data_record
 
 Parts = Mapping[str, tuple[Entry, ...]]
-
-SIZES = ("height", "width")
-"""Names of the output's last channels, in px."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +85,6 @@ class DetectionRun:
     def near_px(self) -> float:
         """How far from the centre of an object without size a point may be to count as this object."""
         return self.recipe.stage.detection.near_px
-
-    @property
-    def grouping(self) -> str:
-        """How the split kept images together, in words for reports."""
-        return self.dataset.grouping
 
     @property
     def split(self) -> str:

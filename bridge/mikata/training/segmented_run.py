@@ -72,11 +72,6 @@ class SegmentationRun:
     chosen: dict[str, Any] | None = None
 
     @property
-    def grouping(self) -> str:
-        """How the split kept images together, in words for reports."""
-        return self.dataset.grouping
-
-    @property
     def split(self) -> str:
         """The same, and whether the table gave the split, in English words for records."""
         return split_words(self.dataset)
